@@ -1,0 +1,85 @@
+#pragma once
+// A vector of floats as wide as the instruction set this unit is compiled for, by the compilers' vector extension: the
+// same source makes AVX-512, AVX2, SSE2 and NEON code.
+//
+// Every file of this folder is compiled once an instruction set, with STIPPLE_SIMD naming its namespace. Such a unit must
+// instantiate nothing that another unit could instantiate too (no standard library, no shared templates or inline
+// functions): the linker keeps one copy, and it might be the one this machine cannot run.
+
+#include <stdint.h>
+
+namespace stipple::simd::STIPPLE_SIMD {
+
+#if defined(__AVX512F__)
+inline constexpr int kLanes = 16;
+#elif defined(__AVX2__)
+inline constexpr int kLanes = 8;
+#else
+inline constexpr int kLanes = 4;
+#endif
+
+typedef float Vec __attribute__((vector_size(4 * kLanes)));
+typedef int32_t IntVec __attribute__((vector_size(4 * kLanes)));
+
+static inline Vec load(const float* p) {
+  Vec v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+static inline void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
+static inline Vec splat(float x) { return x - Vec{}; }
+
+// The first n < kLanes elements; the others are zero, or left alone in memory.
+static inline Vec load_first(const float* p, int64_t n) {
+  Vec v{};
+  for (int64_t i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+}
+static inline void store_first(float* p, Vec v, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+}
+
+static inline Vec min(Vec a, Vec b) { return a < b ? a : b; }
+static inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
+
+// The sum of the lanes, in an order that depends on nothing but their number.
+static inline float sum(Vec v) {
+  float lanes[kLanes];
+  store(lanes, v);
+  for (int width = kLanes / 2; width >= 1; width /= 2)
+    for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+  return lanes[0];
+}
+static inline float largest(Vec v) {
+  float m = v[0];
+  for (int i = 1; i < kLanes; ++i) m = v[i] > m ? v[i] : m;
+  return m;
+}
+
+// exp x to 2 ulp over the finite range; 0 below -87.3, inf above 88.7, NaN stays NaN. x = n ln 2 + r with |r| <= ln 2 / 2, and e^r by a
+// polynomial of degree 6 (Cephes' expf coefficients).
+static inline Vec exp(Vec x) {
+  const Vec clamped = max(min(x, splat(88.8f)), splat(-88.0f));
+  const Vec shifted = clamped * splat(1.44269504f) + splat(12582912.f);  // 1.5 * 2^23: rounds to the nearest integer
+  const Vec n = shifted - splat(12582912.f);
+  Vec r = clamped - n * splat(0.693359375f);
+  r = r - n * splat(-2.12194440e-4f);
+  Vec p = splat(1.9875691500e-4f);
+  p = p * r + splat(1.3981999507e-3f);
+  p = p * r + splat(8.3334519073e-3f);
+  p = p * r + splat(4.1665795894e-2f);
+  p = p * r + splat(1.6666665459e-1f);
+  p = p * r + splat(5.0000001201e-1f);
+  p = p * r * r + r + splat(1.f);
+  // 2^n in two factors, so that n = 128 and n = -127 need no special case.
+  const IntVec exponent = __builtin_convertvector(n, IntVec);
+  const IntVec half = exponent >> 1;
+  const Vec scale_1 = (Vec)((half + 127) << 23), scale_2 = (Vec)((exponent - half + 127) << 23);
+  const Vec y = p * scale_1 * scale_2;
+  const Vec low = x < splat(-87.33655f) ? Vec{} : y;
+  return x != x ? x : low;
+}
+
+static inline Vec sigmoid(Vec x) { return splat(1.f) / (splat(1.f) + exp(-x)); }
+
+}  // namespace stipple::simd::STIPPLE_SIMD
