@@ -73,11 +73,10 @@ class Destinations {
   friend class Sweep;
   struct Slot {
     bool wanted = false;
-    Tensor gradient;       // of an inner node
-    Grad leaf;             // of a leaf: its own destination
-    bool is_leaf = false;  // whose destination may be written directly
     bool given = false;
-    bool shared = false;
+    bool shared = false;   // the gradient belongs to somebody else too
+    Tensor gradient;
+    Node* leaf = nullptr;  // a leaf whose own place may be written directly
   };
   std::vector<Slot> slots_;
 };
@@ -108,6 +107,9 @@ void backward(const Var& y, const Tensor& dy = {});
 // The same sweep, for chosen xs only (leaves or inner results): one tensor each, zeros where y does not depend on x.
 // Parameters that are not asked for cost no weight-gradient kernels.
 std::vector<Tensor> grad(const Var& y, const std::vector<Var>& xs, const Tensor& dy = {});
+
+// For checkpoint(): like grad, without looking beyond the xs.
+std::vector<Tensor> grad_of_segment(const Var& y, const std::vector<Var>& xs, const Tensor& dy);
 
 // Runs segment() now without keeping its activations, and again in the backward sweep (Chen et al. 2016, arXiv:1604.06174).
 // The Vars it depends on are found by running it.

@@ -1,0 +1,13 @@
+#pragma once
+#include "autograd/ops/activation.h"
+#include "autograd/ops/arithmetic.h"
+#include "autograd/ops/attention.h"
+#include "autograd/ops/conv2d.h"
+#include "autograd/ops/embedding.h"
+#include "autograd/ops/group_norm.h"
+#include "autograd/ops/loss.h"
+#include "autograd/ops/matmul.h"
+#include "autograd/ops/resample.h"
+#include "autograd/ops/shape.h"
+#include "autograd/ops/softmax.h"
+#include "autograd/var.h"
