@@ -25,18 +25,18 @@ class Generator {
   virtual void normal(double* to, int64_t n) = 0;
   virtual void uniform(float* to, int64_t n) = 0;  // in [0, 1)
   virtual void uniform(double* to, int64_t n) = 0;
-  virtual void integers(int64_t* to, int64_t n, int64_t low, int64_t high) = 0;  // in [low, high), at most 2^32 of them
+  virtual void integers(int64_t* to, int64_t n, int64_t low, int64_t high) = 0;  // in [low, high)
   virtual void permutation(int64_t* to, int64_t n) = 0;                          // 0 ... n-1, shuffled
 
-  // Everything the next numbers depend on, as a u8 tensor: set_state() of a generator of the same name goes on from
-  // exactly there.
+  // Everything the next numbers depend on, for training states: set_state() of a generator of the same name goes on
+  // from exactly there.
   virtual Tensor state() const = 0;
   virtual void set_state(const Tensor&) = 0;
 };
 
 // Philox4x32-10. Block b of the stream is philox(counter = b, key = seed), four words of 32 bits. The k-th element of a
 // fill is made from block offset + k / 4 alone; the fill of n elements then moves the offset on by ceil(n / 4).
-// f64 fills hold the f32 numbers.
+// Integers are chosen from 2^32 at most; f64 fills hold the f32 numbers. The state is i64 [2]: seed and offset.
 class PhiloxGenerator final : public Generator {
  public:
   explicit PhiloxGenerator(uint64_t seed, uint64_t offset = 0) : seed_(seed), offset_(offset) {}
@@ -56,8 +56,8 @@ class PhiloxGenerator final : public Generator {
   void set_state(const Tensor&) override;
 
  private:
-  template <typename F>
-  void fill_blocks(int64_t n, F&& f);  // f(block's words, first element, elements) for every block, in parallel
+  template <typename T, typename Make>
+  void fill(T* to, int64_t n, const Make& make);
 
   uint64_t seed_, offset_;
 };
