@@ -1,0 +1,30 @@
+#include "kernels/adamw.h"
+
+#include "kernels/launch.h"
+
+namespace stipple::kernels {
+namespace {
+
+void check_like(const char* name, const Tensor& x, const Tensor& parameters) {
+  check(x.shape() == parameters.shape() && x.dtype() == parameters.dtype(), "adamw: {} {} for parameters {}", name,
+        describe(x), describe(parameters));
+}
+
+}  // namespace
+
+void adamw(Tensor& parameters, Tensor& m, Tensor& v, Tensor& ema, const Tensor& gradients, const AdamWOptions& o) {
+  check(o.step >= 1, "adamw: steps count from 1, got {}", o.step);
+  check_like("first moment", m, parameters);
+  check_like("second moment", v, parameters);
+  check_like("gradient", gradients, parameters);
+  if (o.ema_decay >= 0) check_like("moving average", ema, parameters);
+  launch<&cpu::adamw>(parameters.device(), parameters, m, v, ema, gradients, o);
+}
+
+double squared_norm(const Tensor& x) {
+  double sum = 0;
+  launch<&cpu::squared_norm>(x.device(), sum, x);
+  return sum;
+}
+
+}  // namespace stipple::kernels

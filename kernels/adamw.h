@@ -1,0 +1,35 @@
+#pragma once
+#include "tensor/tensor.h"
+
+// One optimizer step over a flat arena: clip, Adam (Kingma & Ba 2015, arXiv:1412.6980) or AdamW (Loshchilov & Hutter
+// 2019, arXiv:1711.05101), and the moving average of the parameters, in one pass over memory. f32 and f64. As
+// torch.optim does it:
+//
+//   g = gradient_scale gradient (+ weight_decay p where not decoupled)     p -= lr weight_decay p, where decoupled
+//   m += (1 - beta1) (g - m)      v = beta2 v + (1 - beta2) g^2
+//   p -= lr / (1 - beta1^step) m / (sqrt(v) / sqrt(1 - beta2^step) + eps)  ema -= (1 - ema_decay) (ema - p)
+
+namespace stipple {
+
+struct AdamWOptions {
+  double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+  double weight_decay = 0.01;
+  bool decoupled = true;      // AdamW; otherwise Adam with L2 regularisation
+  int64_t step = 1;           // of this update, from 1
+  double gradient_scale = 1;  // the factor of gradient clipping
+  double ema_decay = -1;      // negative: no moving average is kept
+};
+
+namespace kernels {
+// All of one shape and dtype; ema may be undefined where ema_decay is negative.
+void adamw(Tensor& parameters, Tensor& m, Tensor& v, Tensor& ema, const Tensor& gradients, const AdamWOptions&);
+// sum x^2, in double and in a fixed order: what gradient clipping needs.
+double squared_norm(const Tensor& x);
+}  // namespace kernels
+
+namespace cpu {
+void adamw(Tensor& parameters, Tensor& m, Tensor& v, Tensor& ema, const Tensor& gradients, const AdamWOptions&);
+void squared_norm(double& sum, const Tensor& x);
+}  // namespace cpu
+
+}  // namespace stipple

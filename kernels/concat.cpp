@@ -1,0 +1,37 @@
+#include "kernels/concat.h"
+
+#include "kernels/launch.h"
+
+namespace stipple::kernels {
+namespace {
+
+Shape with_channels(const Tensor& x, int64_t channels) {
+  Shape shape(x.shape().begin(), x.shape().end() - 1);
+  shape.push_back(channels);
+  return shape;
+}
+
+void check_part(const Tensor& part, const Tensor& whole, int64_t channels) {
+  check(!part.defined() || (part.shape() == with_channels(whole, channels) && part.dtype() == whole.dtype()),
+        "split_channels: {} does not hold {} channels of {}", describe(part), channels, describe(whole));
+}
+
+}  // namespace
+
+Tensor concat_channels(const Tensor& a, const Tensor& b) {
+  check(a.rank() >= 1 && a.rank() == b.rank() && a.dtype() == b.dtype() && with_channels(a, b.dim(-1)) == b.shape(),
+        "concat_channels: {} and {} differ in more than their channels", describe(a), describe(b));
+  Tensor y(with_channels(a, a.dim(-1) + b.dim(-1)), a.dtype(), a.device());
+  launch<&cpu::concat_channels>(a.device(), y, a, b);
+  return y;
+}
+
+void split_channels(const ConcatGrads& to, const Tensor& dy, int64_t a_channels) {
+  check(dy.rank() >= 1 && a_channels >= 0 && a_channels <= dy.dim(-1), "split_channels: no {} channels in {}",
+        a_channels, describe(dy));
+  check_part(to.da, dy, a_channels);
+  check_part(to.db, dy, dy.dim(-1) - a_channels);
+  launch<&cpu::split_channels>(dy.device(), to, dy, a_channels);
+}
+
+}  // namespace stipple::kernels
