@@ -1,0 +1,200 @@
+"""Golden trajectories of diffusers' samplers on a toy network, and the tables of their noise schedules.
+
+tests/fixtures/schedulers.json         the cases: {"config": what scheduler_config.json would hold, "steps": n, "options": of step(),
+                                       "timesteps": [...]}; their number NNN is their place in the list
+tests/fixtures/schedulers.safetensors  sample                          where every case starts, before init_noise_sigma
+                                       noise.KKK                       the random tensor of the k-th call of step()
+                                       case.NNN.step.KKK, .x0.KKK      state and predicted clean image after it
+                                       alphas_cumprod.SCHEDULE, noisy.SCHEDULE, velocity.SCHEDULE (NOISY_TIMESTEPS of the .json)
+
+The network is x -> x t / (t + 1), and where the scheduler's variance is learned a second half of channels, x^2 / 10.
+"""
+
+import json
+from pathlib import Path
+from unittest.mock import patch
+
+import diffusers
+import torch
+from safetensors.torch import save_file
+
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+SHAPE = (2, 2, 4, 4)
+MOST_CALLS = 19
+NOISY_TIMESTEPS = [0, 700]
+
+COSINE = dict(beta_schedule="squaredcos_cap_v2")
+SCALED = dict(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
+UNCLIPPED = dict(clip_sample=False)
+THRESHOLD = dict(thresholding=True, dynamic_thresholding_ratio=0.87, sample_max_value=1.5)
+ZERO_SNR = dict(rescale_betas_zero_snr=True, timestep_spacing="trailing")
+V = dict(prediction_type="v_prediction")
+X0 = dict(prediction_type="sample")
+FEW_BETAS = dict(num_train_timesteps=8, trained_betas=[0.01, 0.02, 0.04, 0.08, 0.16, 0.3, 0.5, 0.7])
+
+# (keys of the configuration, steps, options of step())
+DDPM = [
+    ({}, 10, {}),
+    (UNCLIPPED, 10, {}),
+    (dict(clip_sample_range=0.6), 5, {}),
+    (X0, 5, {}),
+    (V, 5, {}),
+    (COSINE, 10, {}),
+    (COSINE | V | UNCLIPPED, 5, {}),
+    (SCALED | UNCLIPPED, 5, {}),
+    (SCALED | X0, 5, {}),
+    (dict(beta_schedule="sigmoid"), 5, {}),
+    (dict(variance_type="fixed_small_log"), 5, {}),
+    (dict(variance_type="fixed_large"), 5, {}),
+    (COSINE | dict(variance_type="fixed_large"), 5, {}),
+    (dict(variance_type="learned"), 4, {}),
+    (dict(variance_type="learned_range"), 4, {}),
+    (dict(timestep_spacing="linspace"), 7, {}),
+    (dict(timestep_spacing="trailing"), 7, {}),
+    (dict(steps_offset=1), 6, {}),
+    (THRESHOLD, 5, {}),
+    (THRESHOLD | V | COSINE, 5, {}),
+    (ZERO_SNR | V, 5, {}),
+    (ZERO_SNR | X0 | SCALED, 5, {}),
+    (FEW_BETAS, 8, {}),
+    (dict(num_train_timesteps=100, beta_end=0.1), 10, {}),
+]
+DDIM = [
+    ({}, 10, {}),
+    ({}, 10, {"eta": 1.0}),
+    (UNCLIPPED, 10, {"eta": 0.5}),
+    ({}, 5, {"use_clipped_model_output": True}),
+    ({}, 5, {"use_clipped_model_output": True, "eta": 0.7}),
+    (dict(clip_sample_range=0.6), 5, {}),
+    (X0, 5, {}),
+    (X0, 5, {"eta": 1.0}),
+    (V, 5, {}),
+    (V | COSINE | UNCLIPPED, 5, {"eta": 0.3}),
+    (COSINE, 10, {}),
+    (SCALED | UNCLIPPED | dict(set_alpha_to_one=False, steps_offset=1), 6, {}),
+    (dict(set_alpha_to_one=False), 5, {"eta": 1.0}),
+    (dict(timestep_spacing="linspace"), 7, {}),
+    (dict(timestep_spacing="trailing"), 7, {"eta": 0.5}),
+    (dict(steps_offset=1), 6, {}),
+    (THRESHOLD, 5, {}),
+    (THRESHOLD | X0 | COSINE, 5, {"use_clipped_model_output": True}),
+    (ZERO_SNR | V, 5, {}),
+    (ZERO_SNR | X0 | SCALED | UNCLIPPED, 5, {"eta": 1.0}),
+    (FEW_BETAS, 4, {"eta": 0.5}),
+    (dict(num_train_timesteps=100, beta_end=0.1), 3, {}),
+]
+DPM_SOLVER = [
+    ({}, 10, {}),
+    ({}, 20, {}),
+    (dict(solver_order=1), 5, {}),
+    (dict(solver_order=3), 8, {}),
+    (dict(solver_type="heun"), 8, {}),
+    (dict(lower_order_final=False, final_sigmas_type="sigma_min"), 6, {}),
+    (dict(euler_at_final=True), 6, {}),
+    (dict(timestep_spacing="leading", steps_offset=1), 6, {}),
+    (dict(timestep_spacing="trailing"), 6, {}),
+    (dict(use_karras_sigmas=True), 6, {}),
+    (dict(use_lu_lambdas=True), 6, {}),
+    (dict(algorithm_type="sde-dpmsolver++"), 6, {}),
+    (dict(algorithm_type="dpmsolver", final_sigmas_type="sigma_min"), 6, {}),
+    (COSINE | V | dict(lambda_min_clipped=-5.1), 6, {}),
+    (THRESHOLD | X0, 6, {}),
+]
+EULER = [
+    ({}, 6, {}),
+    (V, 6, {}),
+    (X0, 6, {}),
+    (SCALED | dict(timestep_spacing="leading", steps_offset=1), 6, {}),
+    (dict(timestep_spacing="trailing"), 6, {}),
+    (dict(use_karras_sigmas=True), 6, {}),
+    ({}, 6, {"s_churn": 2.0, "s_noise": 1.01}),
+]
+HEUN = [
+    (dict(beta_start=0.0001, beta_end=0.02), 5, {}),
+    ({}, 5, {}),
+    (V, 5, {}),
+    (dict(use_karras_sigmas=True, timestep_spacing="leading"), 5, {}),
+]
+CASES = [(scheduler, *case)
+         for scheduler, cases in [("DDPMScheduler", DDPM), ("DDIMScheduler", DDIM),
+                                  ("DPMSolverMultistepScheduler", DPM_SOLVER), ("EulerDiscreteScheduler", EULER),
+                                  ("HeunDiscreteScheduler", HEUN)]
+         for case in cases]
+
+SCHEDULES = {
+    "linear": {},
+    "scaled_linear": SCALED,
+    "squaredcos_cap_v2": COSINE,
+    "sigmoid": dict(beta_schedule="sigmoid"),
+    "linear_zero_snr": dict(rescale_betas_zero_snr=True),
+    "scaled_linear_zero_snr": SCALED | dict(rescale_betas_zero_snr=True),
+}
+
+
+def toy_network(x: torch.Tensor, t: torch.Tensor, variance: bool) -> torch.Tensor:
+    y = x * t / (t + 1)
+    return torch.cat([y, x * x / 10], dim=1) if variance else y
+
+
+def step(scheduler, prediction: torch.Tensor, t: torch.Tensor, x: torch.Tensor, noise: torch.Tensor, options: dict):
+    """scheduler.step() with `noise` for whatever it draws."""
+    if isinstance(scheduler, diffusers.DDIMScheduler) and options.get("eta", 0) > 0:
+        return scheduler.step(prediction, t, x, variance_noise=noise, **options)
+    with patch(f"{type(scheduler).__module__}.randn_tensor", lambda *_, **__: noise, create=True):
+        return scheduler.step(prediction, t, x, **options)
+
+
+def clean_image(scheduler, answer) -> torch.Tensor | None:
+    if not isinstance(scheduler, diffusers.DPMSolverMultistepScheduler):
+        return answer.pred_original_sample
+    return scheduler.model_outputs[-1] if scheduler.config.algorithm_type.endswith("++") else None
+
+
+def trajectory(scheduler, steps: int, options: dict, sample: torch.Tensor, noise: list) -> dict[str, torch.Tensor]:
+    """Tables and coefficients are f32, as the library has them; the image is f64 wherever it lets it."""
+    scheduler.set_timesteps(steps)
+    variance = str(scheduler.config.get("variance_type")).startswith("learned")
+    x, found = sample * scheduler.init_noise_sigma, {}
+    for k, t in enumerate(scheduler.timesteps):
+        prediction = toy_network(scheduler.scale_model_input(x, t), t, variance)
+        answer = step(scheduler, prediction, t, x, noise[k], options)
+        x = answer.prev_sample
+        found[f"step.{k:03}"] = x
+        found[f"x0.{k:03}"] = clean_image(scheduler, answer)
+    return {name: y.float() for name, y in found.items() if y is not None}
+
+
+def tables(sample: torch.Tensor, noise: torch.Tensor) -> dict[str, torch.Tensor]:
+    found = {}
+    for name, keys in SCHEDULES.items():
+        scheduler = diffusers.DDPMScheduler(**keys)
+        t = torch.tensor(NOISY_TIMESTEPS)
+        found[f"alphas_cumprod.{name}"] = scheduler.alphas_cumprod
+        found[f"noisy.{name}"] = scheduler.add_noise(sample, noise, t).float()
+        found[f"velocity.{name}"] = scheduler.get_velocity(sample, noise, t).float()
+    return found
+
+
+def main() -> None:
+    generator = torch.Generator().manual_seed(0)
+    sample, *noise = torch.randn(1 + MOST_CALLS + 1, *SHAPE, generator=generator).double()
+    tensors = {"sample": sample.float()} | {f"noise.{k:03}": n.float() for k, n in enumerate(noise)}
+    tensors |= tables(sample, noise[0])
+    cases = []
+    for number, (name, keys, steps, options) in enumerate(CASES):
+        scheduler = getattr(diffusers, name)(**keys)
+        path = trajectory(scheduler, steps, options, sample, noise)
+        tensors |= {f"case.{number:03}.{key}": y for key, y in path.items()}
+        if not all(torch.isfinite(y).all() for y in path.values()):
+            raise SystemExit(f"case {number}, {name} {keys}: not finite")
+        cases.append({"config": {"_class_name": name} | keys, "steps": steps, "options": options,
+                      "timesteps": [t.item() for t in scheduler.timesteps]})
+    save_file(tensors, FIXTURES / "schedulers.safetensors")
+    lines = ",\n  ".join(json.dumps(case) for case in cases)
+    (FIXTURES / "schedulers.json").write_text(f'{{"noisy_timesteps": {NOISY_TIMESTEPS}, "cases": [\n  {lines}\n]}}\n')
+    print(f"{len(cases)} cases, {len(tensors)} tensors")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()
