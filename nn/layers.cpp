@@ -1,0 +1,75 @@
+#include "nn/layers.h"
+
+#include <cmath>
+
+namespace stipple {
+namespace {
+
+// kaiming_uniform_(a = sqrt 5) of PyTorch's reset_parameters: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), for the bias too.
+Init uniform_fan_in(int64_t fan_in) { return Init::uniform(1 / std::sqrt(static_cast<double>(fan_in))); }
+
+void check_channels(const char* operation, const Var& x, int64_t expected, const Parameter& weight) {
+  check(x.value().rank() >= 1 && x.dim(-1) == expected, "{}: input has {} channels, {} expects {} (x {})", operation,
+        x.dim(-1), weight.name(), expected, describe(x.value()));
+}
+
+}  // namespace
+
+Linear::Linear(Scope scope, int64_t in, int64_t out)
+    : weight(scope.parameter("weight", {out, in}, uniform_fan_in(in))),
+      bias(scope.parameter("bias", {out}, uniform_fan_in(in))) {}
+
+Var Linear::operator()(const Var& x) const {
+  check_channels("linear", x, weight.dim(1), weight);
+  return linear(x, weight, bias);
+}
+
+Conv2d::Conv2d(Scope scope, int64_t in, int64_t out, int64_t kernel, const Conv2dOptions& o)
+    : weight(scope.parameter("weight", {out, kernel, kernel, in}, uniform_fan_in(in * kernel * kernel),
+                             FileLayout::oihw)),
+      bias(scope.parameter("bias", {out}, uniform_fan_in(in * kernel * kernel))),
+      options(o) {}
+
+Var Conv2d::operator()(const Var& x) const {
+  check_channels("conv2d", x, weight.dim(3), weight);
+  return conv2d(x, weight, bias, options);
+}
+
+GroupNorm::GroupNorm(Scope scope, int64_t group_count, int64_t channels, double epsilon)
+    : weight(scope.parameter("weight", {channels}, Init::constant(1))),
+      bias(scope.parameter("bias", {channels}, Init::constant(0))),
+      groups(group_count),
+      eps(epsilon) {
+  check(groups >= 1 && channels % groups == 0, "group_norm: {} channels of {} do not divide into {} groups", channels,
+        weight.name(), groups);
+}
+
+Var GroupNorm::operator()(const Var& x, bool then_silu) const {
+  check_channels("group_norm", x, weight.dim(0), weight);
+  return group_norm(x, weight, bias, {groups, eps, then_silu});
+}
+
+Embedding::Embedding(Scope scope, int64_t rows, int64_t width)
+    : weight(scope.parameter("weight", {rows, width}, Init::normal(1))) {}
+
+Var Embedding::operator()(const Tensor& indices) const { return embedding(weight, indices); }
+
+AttentionBlock::AttentionBlock(Scope scope, const AttentionOptions& o)
+    : norm(o.groups ? std::optional<GroupNorm>(std::in_place, scope / "group_norm", *o.groups, o.channels, o.eps)
+                    : std::nullopt),
+      to_q(scope / "to_q", o.channels, o.heads * o.head_width),
+      to_k(scope / "to_k", o.channels, o.heads * o.head_width),
+      to_v(scope / "to_v", o.channels, o.heads * o.head_width),
+      to_out(scope / "to_out" / 0, o.heads * o.head_width, o.channels),
+      heads(o.heads),
+      output_scale_factor(o.output_scale_factor) {}
+
+Var AttentionBlock::operator()(const Var& x) const {
+  const Var normed = norm ? (*norm)(x) : x;
+  const Var tokens = reshape(normed, {x.dim(0), x.dim(1) * x.dim(2), x.dim(3)});
+  const Var mixed = attention(to_q(tokens), to_k(tokens), to_v(tokens), heads);
+  const Var y = x + reshape(to_out(mixed), x.shape());
+  return output_scale_factor == 1 ? y : y / output_scale_factor;
+}
+
+}  // namespace stipple

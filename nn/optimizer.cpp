@@ -1,0 +1,41 @@
+#include "nn/optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/adamw.h"
+
+namespace stipple {
+
+Adam::Adam(Parameters& parameters, const AdamOptions& o)
+    : parameters_(&parameters),
+      options_(o),
+      m_(Tensor::zeros(parameters.values().shape(), parameters.values().dtype())),
+      v_(Tensor::zeros(parameters.values().shape(), parameters.values().dtype())) {}
+
+double Adam::step(double learning_rate, double max_grad_norm, const Tensor& ema, double decay) {
+  parameters_->complete_gradients();
+  const double norm = std::sqrt(kernels::squared_norm(parameters_->gradients()));
+  const double clip = max_grad_norm > 0 ? std::min(1.0, max_grad_norm / (norm + 1e-6)) : 1.0;
+  kernels::adamw(parameters_->values(), m_, v_, ema, parameters_->gradients(),
+                 {.lr = learning_rate,
+                  .beta1 = options_.beta1,
+                  .beta2 = options_.beta2,
+                  .eps = options_.eps,
+                  .weight_decay = options_.weight_decay,
+                  .decoupled = options_.decoupled,
+                  .step = ++steps_,
+                  .gradient_scale = clip,
+                  .ema_decay = ema ? decay : -1});
+  return norm;
+}
+
+double ema_decay(const EmaOptions& o, int64_t step) {
+  const int64_t s = std::max<int64_t>(0, step - o.update_after_step - 1);
+  if (s == 0) return 0;
+  const double n = static_cast<double>(s);
+  const double decay = o.use_warmup ? 1 - std::pow(1 + n / o.inv_gamma, -o.power) : (1 + n) / (10 + n);
+  return std::clamp(decay, o.min_decay, o.max_decay);
+}
+
+}  // namespace stipple

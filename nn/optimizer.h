@@ -1,0 +1,45 @@
+#pragma once
+#include "nn/parameter.h"
+
+namespace stipple {
+
+// Adam (Kingma & Ba 2015, arXiv:1412.6980) and AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101), as torch.optim has them.
+struct AdamOptions {
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+  double weight_decay = 0;
+  bool decoupled = true;  // AdamW; false: Adam, whose decay is added to the gradient
+};
+
+// Clip, AdamW and EMA in one pass over the flat arenas.
+class Adam {
+ public:
+  Adam(Parameters&, const AdamOptions&);
+
+  // One step with the gradients at hand (see Parameters::clear_gradients). They are scaled down to a norm of max_grad_norm
+  // where that is positive and exceeded, as torch.nn.utils.clip_grad_norm_. `ema`, where defined, moves towards the new
+  // values by 1 - ema_decay. Returns the norm before clipping.
+  double step(double learning_rate, double max_grad_norm, const Tensor& ema = {}, double ema_decay = 0);
+
+  int64_t steps() const { return steps_; }
+  void set_steps(int64_t steps) { steps_ = steps; }
+  const Tensor& first_moment() const { return m_; }
+  const Tensor& second_moment() const { return v_; }
+
+ private:
+  Parameters* parameters_;
+  AdamOptions options_;
+  Tensor m_, v_;
+  int64_t steps_ = 0;
+};
+
+// Exponential moving average of the weights, with the decay schedule of diffusers' EMAModel (training_utils.py).
+struct EmaOptions {
+  double max_decay = 0.9999, min_decay = 0;
+  int64_t update_after_step = 0;
+  bool use_warmup = true;  // decay 1 - (1 + s/inv_gamma)^-power; else (1 + s) / (10 + s)
+  double inv_gamma = 1, power = 0.75;
+};
+
+double ema_decay(const EmaOptions&, int64_t step);  // step counts from 1; 0 means: copy the weights
+
+}  // namespace stipple

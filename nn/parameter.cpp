@@ -1,0 +1,138 @@
+#include "nn/parameter.h"
+
+#include <utility>
+
+#include "tensor/layout.h"
+
+namespace stipple {
+namespace {
+
+constexpr int64_t kAlignment = 16;  // elements: 64 bytes of f32
+
+// OHWI -> OIHW, for conv weights.
+Shape file_shape(const Shape& shape, FileLayout layout) {
+  return layout == FileLayout::oihw ? Shape{shape[0], shape[3], shape[1], shape[2]} : shape;
+}
+
+Tensor to_file_layout(const Tensor& t, FileLayout layout) {
+  return layout == FileLayout::oihw ? to_channels_first(t) : t;
+}
+
+Tensor from_file_layout(const Tensor& t, FileLayout layout) {
+  return layout == FileLayout::oihw ? to_channels_last(t) : t;
+}
+
+Tensor draw(const Init& init, const Shape& shape, Dtype dtype, Generator& generator) {
+  if (init.kind == Init::Kind::constant) return Tensor::full(shape, init.value, dtype);
+  const bool is_uniform = init.kind == Init::Kind::uniform;
+  const Tensor drawn = is_uniform ? uniform(generator, shape) : normal(generator, shape);
+  float* x = drawn.mutable_data<float>();
+  // PyTorch: u * (to - from) + from, in f32.
+  const float scale = static_cast<float>(is_uniform ? 2 * init.value : init.value);
+  const float shift = static_cast<float>(is_uniform ? -init.value : 0);
+  for (int64_t i = 0; i < drawn.numel(); ++i) x[i] = x[i] * scale + shift;
+  return drawn.to(dtype);
+}
+
+std::string listed(const std::vector<std::string>& names) {
+  constexpr size_t kMost = 8;
+  std::string text;
+  for (size_t i = 0; i < names.size() && i < kMost; ++i) text += (i ? ", " : "") + names[i];
+  if (names.size() > kMost) text += fmt::format(" and {} more", names.size() - kMost);
+  return text;
+}
+
+}  // namespace
+
+Parameter Parameters::add(std::string name, const Shape& shape, Init init, FileLayout layout) {
+  check(!values_.defined(), "parameter {}: declared after the parameters were allocated", name);
+  check(by_name_.emplace(name, parameters_.size()).second, "parameter {} is declared twice", name);
+  auto state = std::make_shared<Parameter::State>(Parameter::State{std::move(name), shape, init, layout, {}, {}, 0});
+  return parameters_.emplace_back(std::move(state));
+}
+
+void Parameters::allocate(Dtype dtype, Device device) {
+  int64_t offset = 0;
+  for (Parameter& p : parameters_) {
+    p.state_->offset = offset;
+    offset += (p.shape().numel() + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  set_values(Tensor::zeros({offset}, dtype, device));
+}
+
+void Parameters::initialize(Generator& generator) {
+  for (const Parameter& p : parameters_) {
+    const Tensor drawn = draw(p.state_->init, file_shape(p.shape(), p.layout()), values_.dtype(), generator);
+    p.value().copy_from(from_file_layout(drawn, p.layout()));
+  }
+}
+
+Parameter Parameters::find(const std::string& name) const {
+  const auto found = by_name_.find(name);
+  return found == by_name_.end() ? Parameter() : parameters_[found->second];
+}
+
+int64_t Parameters::count() const {
+  int64_t n = 0;
+  for (const Parameter& p : parameters_) n += p.shape().numel();
+  return n;
+}
+
+Tensor Parameters::slice(const Tensor& arena, const Parameter& p) const {
+  return arena.view(p.state_->offset, p.shape());
+}
+
+void Parameters::set_values(const Tensor& arena) {
+  check(!values_ || (arena.shape() == values_.shape() && arena.dtype() == values_.dtype()),
+        "parameters: an arena {} for {}", describe(arena), describe(values_));
+  values_ = arena;
+  for (Parameter& p : parameters_) p.state_->value = slice(arena, p);
+}
+
+void Parameters::require_gradients(bool wanted) {
+  gradients_ = wanted ? Tensor::zeros(values_.shape(), values_.dtype(), values_.device()) : Tensor();
+  for (Parameter& p : parameters_) {
+    p.state_->node = wanted ? leaf(p.value(), p.name()).node() : nullptr;
+    if (wanted) p.state_->node->gradient.to = slice(gradients_, p);
+  }
+}
+
+void Parameters::clear_gradients() {
+  for (Parameter& p : parameters_) p.state_->node->gradient.add = false;
+}
+
+void Parameters::complete_gradients() {
+  for (Parameter& p : parameters_) {
+    Grad& gradient = p.state_->node->gradient;
+    if (!std::exchange(gradient.add, true)) gradient.to.fill(0);
+  }
+}
+
+std::vector<std::pair<std::string, Tensor>> Parameters::to_file(const Tensor& arena) const {
+  std::vector<std::pair<std::string, Tensor>> named;
+  for (const Parameter& p : parameters_) named.emplace_back(p.name(), to_file_layout(slice(arena, p), p.layout()));
+  return named;
+}
+
+void Parameters::from_file(const Tensor& arena, const std::map<std::string, Shape>& present, const Source& source,
+                           const std::string& file) const {
+  std::vector<std::string> missing, misshaped, unexpected;
+  for (const Parameter& p : parameters_) {
+    const auto found = present.find(p.name());
+    const Shape expected = file_shape(p.shape(), p.layout());
+    if (found == present.end()) missing.push_back(p.name());
+    else if (found->second != expected)
+      misshaped.push_back(fmt::format("{} {} (expected {})", p.name(), to_string(found->second), to_string(expected)));
+  }
+  for (const auto& [name, shape] : present)
+    if (!by_name_.count(name)) unexpected.push_back(name);
+  std::string problems;
+  if (!missing.empty()) problems += "; missing: " + listed(missing);
+  if (!misshaped.empty()) problems += "; of another shape: " + listed(misshaped);
+  if (!unexpected.empty()) problems += "; unknown: " + listed(unexpected);
+  check(problems.empty(), "{} does not fit the network{}", file, problems);
+  for (const Parameter& p : parameters_)
+    slice(arena, p).copy_from(from_file_layout(source(p.name()), p.layout()).to(arena.dtype()));
+}
+
+}  // namespace stipple
