@@ -1,0 +1,15 @@
+#pragma once
+#include "diffusion/data/dataset.h"
+
+namespace stipple {
+
+// A folder of PNG, JPEG and BMP pictures, searched recursively in the order of their names. Labels come from
+//   class folders    [split/]cat/.../x.png, [split/]dog/...: the classes are the folders that hold pictures, sorted
+//   names            cat_001.png, dog_17.png: what stands before the first underscore, if every name has one and the
+//   classes are
+//                    more than one and fewer than the pictures
+// and a flat folder has none. `split` is a folder train or test (also val, valid, validation) if there is one.
+// All pictures that cannot be read are one error (options.skip_bad: one notice).
+Dataset open_image_folder(const std::filesystem::path&, const DatasetOptions&);
+
+}  // namespace stipple

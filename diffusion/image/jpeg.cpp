@@ -1,0 +1,84 @@
+#include "diffusion/image/jpeg.h"
+
+#include <optional>
+#include <span>
+
+#include "diffusion/image/bytes.h"
+#include "diffusion/image/exif.h"
+#include "tensor/error.h"
+
+namespace stipple {
+namespace {
+
+enum Marker : uint32_t { kStartOfImage = 0xD8, kEndOfImage = 0xD9, kStartOfScan = 0xDA, kApp1 = 0xE1 };
+
+bool is_restart(uint32_t marker) { return marker >= 0xD0 && marker <= 0xD7; }
+bool stands_alone(uint32_t marker) { return is_restart(marker) || marker == kStartOfImage || marker == 0x01; }
+bool is_frame(uint32_t marker) {  // start of frame; 0xC4, 0xC8 and 0xCC are tables
+  return marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
+}
+
+struct Segment {
+  uint32_t marker = 0;
+  std::span<const std::byte> data;
+  size_t end = 0;  // where the next segment, or entropy-coded data, begins
+};
+
+// The next segment, past anything that is no marker; nothing if the file ends before it does.
+std::optional<Segment> next_segment(std::span<const std::byte> file, size_t at) {
+  for (; at + 2 <= file.size(); ++at) {
+    const uint32_t marker = byte_at(file, at + 1);
+    if (byte_at(file, at) != 0xFF || marker == 0xFF || marker == 0 || stands_alone(marker)) continue;
+    if (marker == kEndOfImage) return Segment{marker, {}, at + 2};
+    if (file.size() - at < 4) return std::nullopt;
+    const size_t length = big16(file, at + 2);
+    if (length < 2 || file.size() - at - 2 < length) return std::nullopt;
+    return Segment{marker, file.subspan(at + 4, length - 2), at + 2 + length};
+  }
+  return std::nullopt;
+}
+
+ImageHeader read_frame(const Segment& frame, const std::string& name) {
+  check(frame.data.size() >= 6, "{}: the JPEG header is cut off", name);
+  check(frame.marker <= 0xC2, "{}: is a lossless or arithmetic-coded JPEG, which is not read", name);
+  check(byte_at(frame.data, 0) == 8, "{}: is a {}-bit JPEG; 8 bits are read", name, byte_at(frame.data, 0));
+  const uint32_t components = byte_at(frame.data, 5);
+  check(components != 4, "{}: is a CMYK JPEG; grey and RGB are read", name);
+  check(components == 1 || components == 3, "{}: the JPEG has {} components; 1 and 3 are read", name, components);
+  return {
+      .format = Format::jpeg, .height = big16(frame.data, 1), .width = big16(frame.data, 3), .channels = components};
+}
+
+}  // namespace
+
+ImageHeader read_jpeg_header(std::span<const std::byte> file, const std::string& name) {
+  constexpr std::string_view kExif{"Exif\0\0", 6};
+  int orientation = 1;
+  for (size_t at = 2;;) {
+    const auto segment = next_segment(file, at);
+    check(segment && segment->marker != kEndOfImage && segment->marker != kStartOfScan,
+          "{}: the JPEG is cut off before its picture", name);
+    if (segment->marker == kApp1 && starts_with(segment->data, kExif))
+      orientation = exif_orientation(segment->data.subspan(kExif.size()));
+    if (is_frame(segment->marker)) {
+      ImageHeader header = read_frame(*segment, name);
+      header.orientation = orientation;
+      return header;
+    }
+    at = segment->end;
+  }
+}
+
+void check_jpeg_complete(std::span<const std::byte> file, const std::string& name) {
+  bool scanned = false;
+  for (size_t at = 2;;) {
+    const auto segment = next_segment(file, at);
+    check(segment.has_value(), "{}: the JPEG is cut off after {} bytes", name, file.size());
+    if (segment->marker == kEndOfImage) break;
+    scanned |= segment->marker == kStartOfScan;
+    at = segment->end;
+  }
+  check(scanned, "{}: the JPEG holds no picture", name);
+}
+
+}  // namespace stipple
