@@ -23,8 +23,9 @@ class AtomicFile {
   void commit();
 
  private:
+  void open_existing(unsigned mode);
+  void open_temporary();
   [[noreturn]] void fail_to_write() const;
-  void sync_and_close();
 
   std::string path_;
   std::string target_;     // path_ with its symbolic links followed

@@ -18,6 +18,12 @@ namespace stipple {
 // Opening reads and checks the header only; a tensor's elements are read from the disk when it is loaded.
 class SafetensorsFile {
  public:
+  struct Entry {
+    Dtype dtype;
+    Shape shape;
+    size_t begin, end;  // bytes of the file
+  };
+
   explicit SafetensorsFile(
       const std::string& path);  // throws Error for whatever the format forbids, naming file and tensor
 
@@ -30,11 +36,6 @@ class SafetensorsFile {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
  private:
-  struct Entry {
-    Dtype dtype;
-    Shape shape;
-    size_t begin, end;  // bytes of the file
-  };
   const Entry& entry(const std::string& name) const;
 
   std::string path_;
