@@ -9,6 +9,7 @@ const char* name_of(Activation kind) {
     case Activation::silu: return "silu";
     case Activation::gelu: return "gelu";
     case Activation::relu: return "relu";
+    case Activation::mish: return "mish";
   }
   return "?";
 }

@@ -5,10 +5,11 @@
 //   silu  x sigmoid(x)                        Elfwing et al. 2017, arXiv:1702.03118
 //   gelu  x Phi(x), Phi(x) = (1 + erf(x / sqrt 2)) / 2, not the tanh approximation   Hendrycks & Gimpel, arXiv:1606.08415
 //   relu  max(x, 0)
+//   mish  x tanh(log(1 + e^x))                Misra 2019, arXiv:1908.08681
 
 namespace stipple {
 
-enum class Activation { silu, gelu, relu };
+enum class Activation { silu, gelu, relu, mish };
 const char* name_of(Activation);
 
 namespace kernels {

@@ -7,6 +7,7 @@ namespace stipple {
 Var activation(Activation, const Var& x);
 inline Var silu(const Var& x) { return activation(Activation::silu, x); }
 inline Var gelu(const Var& x) { return activation(Activation::gelu, x); }
+inline Var mish(const Var& x) { return activation(Activation::mish, x); }
 inline Var relu(const Var& x) { return activation(Activation::relu, x); }
 
 }  // namespace stipple

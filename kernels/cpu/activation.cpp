@@ -12,6 +12,7 @@ namespace {
 constexpr int64_t kGrain = 1 << 15;  // elements a piece: 128 KiB of floats, a quarter of L2
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+double softplus(double x) { return x > 30 ? x : std::log1p(std::exp(x)); }
 double normal_cdf(double x) { return 0.5 * (1 + std::erf(x * M_SQRT1_2)); }
 double normal_pdf(double x) { return std::exp(-0.5 * x * x) * (0.5 * M_2_SQRTPI * M_SQRT1_2); }
 
@@ -20,6 +21,7 @@ double value(Activation kind, double x) {
     case Activation::silu: return x * sigmoid(x);
     case Activation::gelu: return x * normal_cdf(x);
     case Activation::relu: return x > 0 ? x : 0;
+    case Activation::mish: return x * std::tanh(softplus(x));
   }
   return 0;
 }
@@ -29,6 +31,10 @@ double slope(Activation kind, double x) {
     case Activation::silu: return sigmoid(x) * (1 + x * (1 - sigmoid(x)));
     case Activation::gelu: return normal_cdf(x) + x * normal_pdf(x);
     case Activation::relu: return x > 0;
+    case Activation::mish: {
+      const double t = std::tanh(softplus(x));
+      return t + x * (1 - t * t) * sigmoid(x);
+    }
   }
   return 0;
 }

@@ -13,12 +13,6 @@ void silu(float* y, const float* x, int64_t n) {
   store_first(y + i, v * sigmoid(v), n - i);
 }
 
-// silu'(x) = s + x s (1 - s) with s = sigmoid(x)
-static inline Vec silu_slope(Vec x) {
-  const Vec s = sigmoid(x);
-  return s + x * s * (splat(1.f) - s);
-}
-
 void silu_backward(float* dx, const float* dy, const float* x, int64_t n) {
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) store(dx + i, load(dy + i) * silu_slope(load(x + i)));

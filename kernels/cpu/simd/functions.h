@@ -1,6 +1,9 @@
 #pragma once
 #include <stdint.h>
 
+#include "kernels/cpu/simd/simd.h"
+#include "kernels/cpu/simd/vector.h"
+
 // What table.cpp collects, as each file of this folder defines it for its instruction set. simd.h says what they compute.
 
 namespace stipple::simd::STIPPLE_SIMD {
@@ -8,5 +11,18 @@ namespace stipple::simd::STIPPLE_SIMD {
 // activation.cpp
 void silu(float* y, const float* x, int64_t n);
 void silu_backward(float* dx, const float* dy, const float* x, int64_t n);
+
+// group_norm.cpp
+void column_moments(double* sum, double* squares, const float* x, const float* shift, int64_t rows, int64_t columns);
+void normalize(float* y, const float* x, const NormColumns&, int64_t rows, int64_t columns, bool silu);
+void normalize_sums(double* dz, double* dz_x, const float* dy, const float* x, const NormColumns&, int64_t rows,
+                    int64_t columns, bool silu);
+void normalize_backward(float* dx, const float* dy, const float* x, const NormColumns&, int64_t rows, int64_t columns,
+                        bool silu);
+
+// gemm.cpp
+inline constexpr int kGemmRows = kRegisters == 32 ? 14 : 6, kGemmColumns = 2 * kLanes;
+void gemm_tile(const GemmTile&);
+void column_sums(float* sums, const float* a, int64_t rows, int64_t columns);
 
 }  // namespace stipple::simd::STIPPLE_SIMD

@@ -7,6 +7,30 @@
 
 namespace stipple::simd {
 
+// What group_norm does to a column of a matrix: z = scale (x - mean) + bias, and backward dx = scale dz - pull - slope (x - mean).
+// One value a column.
+struct NormColumns {
+  const float *mean, *scale, *bias;
+  const float *pull = nullptr, *slope = nullptr;  // normalize_backward only
+};
+
+// One register tile of a matrix product, C = start + sum over runs and steps of A[rows, step] B[step, columns]. A run is a
+// stretch of steps at constant strides; runs let the sum walk over the rows of a filter, or of an image. Strides and
+// offsets count floats. B is read in whole vectors, up to lanes - 1 floats beyond its columns.
+struct GemmTile {
+  int64_t rows, columns;  // 1 to Table::gemm_rows, gemm_columns
+  float* c;
+  int64_t c_row;
+  const float* start;  // may be c; null: zeros
+  int64_t start_row;
+  const float* a;
+  int64_t a_row, a_step;
+  const float* b;
+  int64_t b_step;
+  int64_t steps, runs;
+  const int64_t *a_runs, *b_runs;  // where each run starts, from a and b
+};
+
 struct Table {
   const char* name;
   int lanes;
@@ -14,6 +38,22 @@ struct Table {
   // y[i] = x[i] sigmoid(x[i]), and dx[i] = dy[i] silu'(x[i])
   void (*silu)(float* y, const float* x, int64_t n);
   void (*silu_backward)(float* dx, const float* dy, const float* x, int64_t n);
+
+  int gemm_rows, gemm_columns;
+  void (*gemm_tile)(const GemmTile&);
+  // sums[c] += sum over rows of a[row, c]
+  void (*column_sums)(float* sums, const float* a, int64_t rows, int64_t columns);
+
+  // Over the columns of a [rows, columns] matrix, for group norm:
+  // sum += x - shift, squares += (x - shift)^2
+  void (*column_moments)(double* sum, double* squares, const float* x, const float* shift, int64_t rows, int64_t columns);
+  // y = z, or silu(z)
+  void (*normalize)(float* y, const float* x, const NormColumns&, int64_t rows, int64_t columns, bool silu);
+  // With dz = dy, or dy silu'(z): sums dz += dz, dz_x += dz (x - mean)
+  void (*normalize_sums)(double* dz, double* dz_x, const float* dy, const float* x, const NormColumns&, int64_t rows,
+                         int64_t columns, bool silu);
+  void (*normalize_backward)(float* dx, const float* dy, const float* x, const NormColumns&, int64_t rows,
+                             int64_t columns, bool silu);
 };
 
 const Table& table();

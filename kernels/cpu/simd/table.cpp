@@ -14,6 +14,14 @@ const Table functions = {
     .lanes = kLanes,
     .silu = silu,
     .silu_backward = silu_backward,
+    .gemm_rows = kGemmRows,
+    .gemm_columns = kGemmColumns,
+    .gemm_tile = gemm_tile,
+    .column_sums = column_sums,
+    .column_moments = column_moments,
+    .normalize = normalize,
+    .normalize_sums = normalize_sums,
+    .normalize_backward = normalize_backward,
 };
 
 }  // namespace stipple::simd::STIPPLE_SIMD

@@ -17,6 +17,11 @@ inline constexpr int kLanes = 8;
 #else
 inline constexpr int kLanes = 4;
 #endif
+#if defined(__AVX512F__) || defined(__aarch64__)
+inline constexpr int kRegisters = 32;
+#else
+inline constexpr int kRegisters = 16;
+#endif
 
 typedef float Vec __attribute__((vector_size(4 * kLanes)));
 typedef int32_t IntVec __attribute__((vector_size(4 * kLanes)));
@@ -81,5 +86,11 @@ static inline Vec exp(Vec x) {
 }
 
 static inline Vec sigmoid(Vec x) { return splat(1.f) / (splat(1.f) + exp(-x)); }
+
+// silu'(x) = s + x s (1 - s) with s = sigmoid(x)
+static inline Vec silu_slope(Vec x) {
+  const Vec s = sigmoid(x);
+  return s + x * s * (splat(1.f) - s);
+}
 
 }  // namespace stipple::simd::STIPPLE_SIMD
