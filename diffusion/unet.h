@@ -1,0 +1,41 @@
+#pragma once
+#include "diffusion/unet_blocks.h"
+#include "diffusion/unet_config.h"
+
+namespace stipple {
+
+// Two layers over a sinusoid.
+struct TimestepEmbedding {
+  Linear linear_1, linear_2;
+
+  TimestepEmbedding(Scope, int64_t in, int64_t out);
+  Var operator()(const Var& waves) const;  // [N, in] -> [N, out]
+};
+
+// diffusers' UNet2DModel: predicts, from a noisy image and its time step, what the noise schedule says (noise, clean image
+// or velocity). Ronneberger et al. 2015, arXiv:1505.04597, as adapted by Ho et al. 2020, arXiv:2006.11239, appendix B.
+struct UNet2DModel {
+  UNet2DConfig config;
+  Conv2d conv_in;
+  TimestepEmbedding time_embedding;
+  std::optional<Embedding> class_table;
+  std::optional<TimestepEmbedding> class_embedding;
+  std::vector<DownBlock> down_blocks;
+  std::optional<MidBlock> mid_block;
+  std::vector<UpBlock> up_blocks;
+  GroupNorm conv_norm_out;
+  Conv2d conv_out;
+
+  UNet2DModel(Scope, const UNet2DConfig&);
+
+  // sample [N, H, W, in_channels], timesteps [N] (i64 or f32), labels where the config embeds classes: i64 [N] (a table),
+  // i64 or f32 [N] (timestep) or f32 [N, T] (identity). A missing or superfluous label throws.
+  Var operator()(const Var& sample, const Tensor& timesteps, const Tensor& labels = {}) const;
+
+ private:
+  Tensor waves(const Tensor& numbers, Dtype) const;  // [N] -> [N, block_out_channels[0]]
+  Var embed_class(const Tensor& labels, Dtype) const;
+  void check_labels(const Tensor& labels, int64_t batch) const;
+};
+
+}  // namespace stipple

@@ -1,0 +1,81 @@
+#pragma once
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "nn/layers.h"
+
+// The blocks of diffusers' UNet2DModel (models/unets/unet_2d_blocks.py, models/resnet.py), with its parameter names.
+// Members stand in the order in which PyTorch constructs them: initialisation draws in that order.
+
+namespace stipple {
+
+// What all ResNet blocks of a network share.
+struct ResnetOptions {
+  int64_t time_embedding_width;
+  int64_t groups;
+  double eps = 1e-5;
+  Activation act_fn = Activation::silu;
+  bool scale_shift = false;  // the time embedding scales and shifts; otherwise it is added
+  double output_scale_factor = 1;
+};
+
+enum class Resample { none, up, down };  // nearest x2, or means of 2x2 squares
+
+struct ResnetBlock {
+  GroupNorm norm1;
+  Conv2d conv1;
+  Linear time_emb_proj;
+  GroupNorm norm2;
+  Conv2d conv2;
+  std::optional<Conv2d> conv_shortcut;
+  ResnetOptions options;
+  Resample resample;
+
+  ResnetBlock(Scope, int64_t in, int64_t out, const ResnetOptions&, Resample = Resample::none);
+  Var operator()(const Var& x, const Var& embedding) const;  // [N, H, W, in], [N, T] -> [N, H', W', out]
+
+ private:
+  Var normed(const GroupNorm&, const Var& x) const;  // then the activation
+};
+
+// How one level of the network is made; Attn, Resnet and plain blocks differ in these three answers only.
+struct BlockOptions {
+  ResnetOptions resnet;
+  std::optional<AttentionOptions> attention;  // after each ResNet; channels and heads are the block's
+  bool resample = false;                      // all but the last level
+  bool resample_by_resnet = false;
+  int64_t downsample_padding = 1;             // 0: one row and column at the bottom and right only
+};
+
+struct DownBlock {
+  std::vector<ResnetBlock> resnets;
+  std::vector<AttentionBlock> attentions;
+  std::optional<Conv2d> downsample_conv;
+  std::optional<ResnetBlock> downsample_resnet;
+
+  DownBlock(Scope, int64_t in, int64_t out, int64_t layers, const BlockOptions&);
+  Var operator()(Var x, const Var& embedding, std::vector<Var>& skips) const;  // appends every result to skips
+};
+
+struct MidBlock {
+  ResnetBlock resnet0;
+  std::optional<AttentionBlock> attention;
+  ResnetBlock resnet1;
+
+  MidBlock(Scope, int64_t channels, const BlockOptions&);
+  Var operator()(const Var& x, const Var& embedding) const;
+};
+
+struct UpBlock {
+  std::vector<ResnetBlock> resnets;
+  std::vector<AttentionBlock> attentions;
+  std::optional<Conv2d> upsample_conv;
+  std::optional<ResnetBlock> upsample_resnet;
+
+  // previous: channels that come from below; in: channels of the last skip, out: of the others and of the result.
+  UpBlock(Scope, int64_t in, int64_t previous, int64_t out, int64_t layers, const BlockOptions&);
+  Var operator()(Var x, const Var& embedding, std::vector<Var>& skips) const;  // takes its skips from the end
+};
+
+}  // namespace stipple

@@ -1,0 +1,202 @@
+#include "diffusion/unet_config.h"
+
+#include "diffusion/json_fields.h"
+
+namespace stipple {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+template <typename T>
+struct Choice {
+  const char* name;
+  T value;
+};
+
+constexpr Choice<Activation> kActivations[] = {{"silu", Activation::silu}, {"swish", Activation::silu},
+                                               {"gelu", Activation::gelu}, {"relu", Activation::relu},
+                                               {"mish", Activation::mish}};
+constexpr Choice<TimeScaleShift> kTimeScaleShifts[] = {{"default", TimeScaleShift::none},
+                                                       {"scale_shift", TimeScaleShift::scale_shift}};
+constexpr Choice<ResampleType> kResampleTypes[] = {{"conv", ResampleType::conv}, {"resnet", ResampleType::resnet}};
+
+template <typename T, size_t N>
+void read_choice(JsonFields& fields, const char* key, const Choice<T> (&choices)[N], T& value) {
+  std::string text;
+  fields.read(key, text);
+  if (text.empty()) return;
+  std::string known;
+  for (const auto& choice : choices) {
+    if (text == choice.name) {
+      value = choice.value;
+      return;
+    }
+    known += fmt::format("{}{}", known.empty() ? "" : ", ", choice.name);
+  }
+  fail("{}: field '{}' is \"{}\"; known are: {}", fields.file(), key, text, known);
+}
+
+template <typename T, size_t N>
+const char* name_of_choice(const Choice<T> (&choices)[N], T value) {
+  for (const auto& choice : choices)
+    if (choice.value == value) return choice.name;
+  return "?";
+}
+
+template <typename T>
+Json null_or(const std::optional<T>& value) { return value ? Json(*value) : Json(); }
+
+void read_sample_size(JsonFields& fields, UNet2DConfig& c) {
+  const nlohmann::json* size = fields.find("sample_size");
+  if (!size || size->is_null()) return;
+  if (size->is_array()) {
+    const auto sides = fields.as<std::vector<int64_t>>("sample_size", *size);
+    check(sides.size() == 2, "{}: field 'sample_size' must be a number or [height, width]", fields.file());
+    c.sample_height = sides[0];
+    c.sample_width = sides[1];
+  } else {
+    c.sample_height = c.sample_width = fields.as<int64_t>("sample_size", *size);
+  }
+}
+
+void read_class_embedding(JsonFields& fields, UNet2DConfig& c) {
+  std::optional<std::string> type;
+  fields.read("class_embed_type", type);
+  fields.read("num_class_embeds", c.num_class_embeds);
+  if (type == "timestep") c.class_embedding = ClassEmbedding::timestep;
+  else if (type == "identity") c.class_embedding = ClassEmbedding::identity;
+  else if (type) fail("{}: field 'class_embed_type' is \"{}\"; known are: null, timestep, identity", fields.file(), *type);
+  else if (c.num_class_embeds) c.class_embedding = ClassEmbedding::table;
+}
+
+// Old files have "UNetRes" before the block's name.
+void read_blocks(JsonFields& fields, const char* key, const char* direction, std::vector<std::string>& types) {
+  fields.read(key, types);
+  const std::string resnet = std::string("Resnet") + direction + "sampleBlock2D";
+  for (std::string& type : types) {
+    if (type.starts_with("UNetRes")) type = type.substr(7);
+    const bool known = type == std::string(direction) + "Block2D" || type == "Attn" + std::string(direction) + "Block2D" ||
+                       type == resnet;
+    check(known, "{}: field '{}': block \"{}\" cannot be built here; known are: {}Block2D, Attn{}Block2D, {}",
+          fields.file(), key, type, direction, direction, resnet);
+  }
+}
+
+void check_unsupported(JsonFields& fields) {
+  std::string embedding = "positional";
+  fields.read("time_embedding_type", embedding);
+  check(embedding == "positional", "{}: field 'time_embedding_type' is \"{}\"; only \"positional\" can be built here",
+        fields.file(), embedding);
+  fields.find("num_train_timesteps");  // matters for learned time embeddings only
+}
+
+void check_consistent(const std::string& file, const UNet2DConfig& c) {
+  const size_t levels = c.block_out_channels.size();
+  check(levels >= 1 && c.down_block_types.size() == levels && c.up_block_types.size() == levels,
+        "{}: fields 'block_out_channels' ({} entries), 'down_block_types' ({}) and 'up_block_types' ({}) must be equally long",
+        file, levels, c.down_block_types.size(), c.up_block_types.size());
+  auto positive = [&](const char* key, int64_t value) {
+    check(value >= 1, "{}: field '{}' must be positive, it is {}", file, key, value);
+  };
+  for (int64_t channels : c.block_out_channels) positive("block_out_channels", channels);
+  positive("in_channels", c.in_channels);
+  positive("out_channels", c.out_channels);
+  positive("layers_per_block", c.layers_per_block);
+  positive("norm_num_groups", c.norm_num_groups);
+  positive("attention_head_dim", c.attention_head_dim.value_or(1));
+  positive("num_class_embeds", c.num_class_embeds.value_or(1));
+  positive("time_embedding_dim", c.time_embedding_dim.value_or(1));
+  positive("sample_size", std::min(c.sample_height.value_or(1), c.sample_width.value_or(1)));
+  check(c.downsample_padding == 0 || c.downsample_padding == 1, "{}: field 'downsample_padding' must be 0 or 1, it is {}",
+        file, c.downsample_padding);
+  check(c.dropout >= 0 && c.dropout < 1, "{}: field 'dropout' must be in [0, 1), it is {}", file, c.dropout);
+}
+
+}  // namespace
+
+void UNet2DConfig::check_size(int64_t height, int64_t width) const {
+  const int64_t d = size_divisor();
+  check(height >= 1 && width >= 1 && height % d == 0 && width % d == 0,
+        "{}x{} pixels cannot be halved {} times by this network: height and width must be multiples of {}", height,
+        width, block_out_channels.size() - 1, d);
+}
+
+UNet2DConfig UNet2DConfig::from_json(const std::string& text, const std::string& file,
+                                     std::vector<std::string>& notices) {
+  JsonFields fields(text, file);
+  UNet2DConfig c;
+  read_sample_size(fields, c);
+  fields.read("in_channels", c.in_channels);
+  fields.read("out_channels", c.out_channels);
+  fields.read("center_input_sample", c.center_input_sample);
+  fields.read("time_embedding_dim", c.time_embedding_dim);
+  fields.read("freq_shift", c.freq_shift);
+  fields.read("flip_sin_to_cos", c.flip_sin_to_cos);
+  read_blocks(fields, "down_block_types", "Down", c.down_block_types);
+  read_blocks(fields, "up_block_types", "Up", c.up_block_types);
+  std::optional<std::string> mid = "UNetMidBlock2D";
+  fields.read("mid_block_type", mid);
+  check(!mid || *mid == "UNetMidBlock2D", "{}: field 'mid_block_type' is \"{}\"; known are: UNetMidBlock2D, null", file,
+        mid.value_or(""));
+  c.mid_block = mid.has_value();
+  fields.read("block_out_channels", c.block_out_channels);
+  fields.read("layers_per_block", c.layers_per_block);
+  fields.read("mid_block_scale_factor", c.mid_block_scale_factor);
+  fields.read("downsample_padding", c.downsample_padding);
+  read_choice(fields, "downsample_type", kResampleTypes, c.downsample_type);
+  read_choice(fields, "upsample_type", kResampleTypes, c.upsample_type);
+  fields.read("dropout", c.dropout);
+  read_choice(fields, "act_fn", kActivations, c.act_fn);
+  fields.read("attention_head_dim", c.attention_head_dim);
+  fields.read("norm_num_groups", c.norm_num_groups);
+  fields.read("attn_norm_num_groups", c.attn_norm_num_groups);
+  fields.read("norm_eps", c.norm_eps);
+  read_choice(fields, "resnet_time_scale_shift", kTimeScaleShifts, c.resnet_time_scale_shift);
+  fields.read("add_attention", c.add_attention);
+  read_class_embedding(fields, c);
+  check_unsupported(fields);
+  check_consistent(file, c);
+  fields.report_unknown(notices);
+  return c;
+}
+
+std::string UNet2DConfig::to_json() const {
+  Json j;
+  j["_class_name"] = "UNet2DModel";
+  j["_diffusers_version"] = "0.42.1";
+  if (!sample_height) j["sample_size"] = nullptr;
+  else if (sample_height == sample_width) j["sample_size"] = *sample_height;
+  else j["sample_size"] = {*sample_height, *sample_width};
+  j["in_channels"] = in_channels;
+  j["out_channels"] = out_channels;
+  j["center_input_sample"] = center_input_sample;
+  j["time_embedding_type"] = "positional";
+  j["time_embedding_dim"] = null_or(time_embedding_dim);
+  j["freq_shift"] = freq_shift;
+  j["flip_sin_to_cos"] = flip_sin_to_cos;
+  j["down_block_types"] = down_block_types;
+  j["mid_block_type"] = mid_block ? Json("UNetMidBlock2D") : Json();
+  j["up_block_types"] = up_block_types;
+  j["block_out_channels"] = block_out_channels;
+  j["layers_per_block"] = layers_per_block;
+  j["mid_block_scale_factor"] = mid_block_scale_factor;
+  j["downsample_padding"] = downsample_padding;
+  j["downsample_type"] = name_of_choice(kResampleTypes, downsample_type);
+  j["upsample_type"] = name_of_choice(kResampleTypes, upsample_type);
+  j["dropout"] = dropout;
+  j["act_fn"] = name_of_choice(kActivations, act_fn);
+  j["attention_head_dim"] = null_or(attention_head_dim);
+  j["norm_num_groups"] = norm_num_groups;
+  j["attn_norm_num_groups"] = null_or(attn_norm_num_groups);
+  j["norm_eps"] = norm_eps;
+  j["resnet_time_scale_shift"] = name_of_choice(kTimeScaleShifts, resnet_time_scale_shift);
+  j["add_attention"] = add_attention;
+  j["class_embed_type"] = class_embedding == ClassEmbedding::timestep   ? Json("timestep")
+                          : class_embedding == ClassEmbedding::identity ? Json("identity")
+                                                                        : Json();
+  j["num_class_embeds"] = null_or(num_class_embeds);
+  j["num_train_timesteps"] = nullptr;
+  return j.dump(2) + "\n";
+}
+
+}  // namespace stipple
