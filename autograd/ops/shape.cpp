@@ -4,6 +4,15 @@
 #include "kernels/concat.h"
 
 namespace stipple {
+namespace {
+
+Tensor zeros_with_channels(const Tensor& x, int64_t channels) {
+  Shape shape(x.shape().begin(), x.shape().end() - 1);
+  shape.push_back(channels);
+  return Tensor::zeros(shape, x.dtype(), x.device());
+}
+
+}  // namespace
 
 Var reshape(const Var& x, const Shape& shape) {
   return record("reshape", x.value().reshape(shape), {x},
@@ -16,26 +25,26 @@ Var broadcast_to(const Var& x, const Shape& shape) {
 }
 
 Var concat_channels(const Var& a, const Var& b) {
-  return record("concat_channels", kernels::concat_channels(a.value(), b.value()), {a, b},
-                [first = a.dim(-1)](const Tensor& dy, Destinations& to) {
-                  auto [da, db] = kernels::split_channels(dy, first);
-                  to.set(0, da);
-                  to.set(1, db);
-                });
+  return record(
+      "concat_channels", kernels::concat_channels(a.value(), b.value()), {a, b},
+      [a = a.shape(), b = b.shape()](const Tensor& dy, Destinations& to) {
+        kernels::split_channels({to.activation(0, a, dy.dtype()), to.activation(1, b, dy.dtype())}, dy, a[-1]);
+      });
 }
 
 std::pair<Var, Var> split_channels(const Var& x, int64_t first) {
-  const auto [left, right] = kernels::split_channels(x.value(), first);
+  const int64_t rest = x.dim(-1) - first;
+  check(first > 0 && rest > 0, "split_channels: cannot take {} channels off {}", first, describe(x.value()));
+  const Tensor left = zeros_with_channels(x.value(), first), right = zeros_with_channels(x.value(), rest);
+  kernels::split_channels({left, right}, x.value(), first);
   // Each half's gradient is padded with zeros to the whole; the engine adds the two.
-  auto half = [&](const Tensor& y, bool is_left) {
-    return record("split_channels", y, {x}, [is_left, whole = x.dim(-1)](const Tensor& dy, Destinations& to) {
-      Shape other(dy.shape().begin(), dy.shape().end() - 1);
-      other.push_back(whole - dy.dim(-1));
-      const Tensor zeros = Tensor::zeros(other, dy.dtype(), dy.device());
-      to.set(0, is_left ? kernels::concat_channels(dy, zeros) : kernels::concat_channels(zeros, dy));
-    });
-  };
-  return {half(left, true), half(right, false)};
+  const Var y = record("split_channels", left, {x}, [rest](const Tensor& dy, Destinations& to) {
+    to.set(0, kernels::concat_channels(dy, zeros_with_channels(dy, rest)));
+  });
+  const Var z = record("split_channels", right, {x}, [first](const Tensor& dy, Destinations& to) {
+    to.set(0, kernels::concat_channels(zeros_with_channels(dy, first), dy));
+  });
+  return {y, z};
 }
 
 }  // namespace stipple
