@@ -32,7 +32,8 @@ BlockOptions block_options(const UNet2DConfig& c, const std::string& type, Resam
 }
 
 BlockOptions mid_options(const UNet2DConfig& c) {
-  BlockOptions o{.resnet = resnet_options(c)};
+  BlockOptions o;
+  o.resnet = resnet_options(c);
   o.resnet.output_scale_factor = c.mid_block_scale_factor;
   if (!c.add_attention) return o;
   o.attention = attention_options(c, c.block_out_channels.back());

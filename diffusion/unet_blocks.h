@@ -12,8 +12,8 @@ namespace stipple {
 
 // What all ResNet blocks of a network share.
 struct ResnetOptions {
-  int64_t time_embedding_width;
-  int64_t groups;
+  int64_t time_embedding_width = 0;
+  int64_t groups = 32;
   double eps = 1e-5;
   Activation act_fn = Activation::silu;
   bool scale_shift = false;  // the time embedding scales and shifts; otherwise it is added
@@ -41,7 +41,7 @@ struct ResnetBlock {
 
 // How one level of the network is made; Attn, Resnet and plain blocks differ in these three answers only.
 struct BlockOptions {
-  ResnetOptions resnet;
+  ResnetOptions resnet{};
   std::optional<AttentionOptions> attention;  // after each ResNet; channels and heads are the block's
   bool resample = false;                      // all but the last level
   bool resample_by_resnet = false;

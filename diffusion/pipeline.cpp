@@ -1,0 +1,115 @@
+#include "diffusion/pipeline.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "tensor/file.h"
+#include "tensor/safetensors.h"
+
+namespace stipple {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kWeights = "diffusion_pytorch_model.safetensors";
+constexpr const char* kClassTable = "class_emb.weight";  // lives in conditioning/, not in unet/
+constexpr const char* kModelIndex = R"({
+  "_class_name": "DDPMPipeline",
+  "_diffusers_version": "0.42.1",
+  "scheduler": ["diffusers", "DDPMScheduler"],
+  "unet": ["diffusers", "UNet2DModel"]
+}
+)";
+
+// A component's folder: its own, or the root of a flat layout.
+fs::path component(const fs::path& root, const char* name) {
+  return fs::is_directory(root / name) ? root / name : root;
+}
+
+SchedulerConfig read_scheduler(const fs::path& root, std::vector<std::string>& notices) {
+  const fs::path file = component(root, "scheduler") / "scheduler_config.json";
+  if (fs::exists(file)) return SchedulerConfig::from_json(read_file(file), file, notices);
+  notices.push_back(fmt::format("{}: no scheduler_config.json, taking DDPM's defaults", root.string()));
+  return {};
+}
+
+// Networks made by diffusers embed classes without saying more.
+ConditioningConfig read_conditioning(const fs::path& root, const UNet2DConfig& unet, std::vector<std::string>& notices) {
+  const fs::path file = root / "conditioning" / "config.json";
+  if (fs::exists(file)) return ConditioningConfig::from_json(read_file(file), file, notices);
+  if (unet.class_embedding != ClassEmbedding::table) return {};
+  return {.kind = ClassConditioning::embedding, .classes = *unet.num_class_embeds};
+}
+
+bool looks_like_hub_id(const std::string& text) {
+  const size_t slash = text.find('/');
+  return slash != std::string::npos && slash > 0 && slash + 1 < text.size() && text.find('/', slash + 1) == std::string::npos &&
+         text.front() != '.' && text.front() != '~';
+}
+
+}  // namespace
+
+void fail_missing_folder(const std::string& flag, const std::string& given, bool dataset) {
+  if (!looks_like_hub_id(given)) fail("{}: there is no folder '{}'", flag, given);
+  const std::string name = given.substr(given.find('/') + 1);
+  fail("{}: there is no folder '{}'. If it is an id of the Hugging Face hub, download it first: hf download {}{} --local-dir {}"
+       " (pip install huggingface_hub), then give {} {}",
+       flag, given, given, dataset ? " --repo-type dataset" : "", name, flag, name);
+}
+
+Pipeline::Pipeline(const UNet2DConfig& unet, const ConditioningConfig& conditioning, const SchedulerConfig& schedule)
+    : denoiser(Scope(parameters), unet, conditioning), scheduler(schedule) {
+  parameters.allocate();
+}
+
+std::unique_ptr<Pipeline> Pipeline::load(const std::string& folder, std::vector<std::string>& notices) {
+  if (!fs::is_directory(folder)) fail_missing_folder("--model", folder);
+  const fs::path root = folder, unet_folder = component(root, "unet");
+  const fs::path config_file = unet_folder / "config.json";
+  check(fs::exists(config_file), "{}: not a pipeline folder: it has neither unet/config.json nor config.json", folder);
+  const auto unet = UNet2DConfig::from_json(read_file(config_file), config_file, notices);
+  const auto conditioning = read_conditioning(root, unet, notices);
+  auto pipeline = std::make_unique<Pipeline>(unet, conditioning, read_scheduler(root, notices));
+  pipeline->load_weights(unet_folder, root / "conditioning");
+  return pipeline;
+}
+
+void Pipeline::load_weights(const std::string& unet_folder, const std::string& conditioning_folder) {
+  const fs::path weights = fs::path(unet_folder) / kWeights;
+  if (!fs::exists(weights) && fs::exists(fs::path(unet_folder) / "diffusion_pytorch_model.bin"))
+    fail("{}: holds its weights as .bin (pickle) only; save them as {} first", unet_folder, kWeights);
+  check(fs::exists(weights), "{}: has no {}", unet_folder, kWeights);
+  std::vector<SafetensorsFile> files{SafetensorsFile(weights)};
+  if (denoiser.class_emb) files.emplace_back((fs::path(conditioning_folder) / "model.safetensors").string());
+  std::map<std::string, Shape> present;
+  std::map<std::string, const SafetensorsFile*> owner;
+  for (const SafetensorsFile& file : files)
+    for (const std::string& name : file.names()) {
+      present[name] = file.shape(name);
+      owner[name] = &file;
+    }
+  parameters.from_file(parameters.values(), present, [&](const std::string& name) { return owner.at(name)->load(name); },
+                       weights);
+}
+
+void Pipeline::save(const std::string& folder, const Tensor& arena) const {
+  const fs::path root = folder;
+  for (const char* part : {"unet", "scheduler"}) fs::create_directories(root / part);
+  auto tensors = parameters.to_file(arena);
+  const auto table = std::find_if(tensors.begin(), tensors.end(), [](const auto& t) { return t.first == kClassTable; });
+  if (table != tensors.end()) {
+    fs::create_directories(root / "conditioning");
+    save_safetensors(root / "conditioning" / "model.safetensors", {*table}, {{"format", "pt"}});
+    tensors.erase(table);
+  }
+  save_safetensors(root / "unet" / kWeights, tensors, {{"format", "pt"}});
+  write_file_atomically(root / "unet" / "config.json", denoiser.unet.config.to_json());
+  write_file_atomically(root / "scheduler" / "scheduler_config.json", scheduler.to_json());
+  if (denoiser.conditioning.kind != ClassConditioning::none) {
+    fs::create_directories(root / "conditioning");
+    write_file_atomically(root / "conditioning" / "config.json", denoiser.conditioning.to_json());
+  }
+  write_file_atomically(root / "model_index.json", kModelIndex);
+}
+
+}  // namespace stipple
