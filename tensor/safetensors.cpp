@@ -36,6 +36,7 @@ const NamedDtype& named(Dtype dtype) {
   return *std::find_if(kDtypes.begin(), kDtypes.end(), [=](const NamedDtype& d) { return d.dtype == dtype; });
 }
 
+// For messages: whatever a name holds, it stays on one line.
 std::string quoted(const std::string& text) { return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 // JSON lets a name stand twice, and lets arrays nest until memory is full: safetensors do not.
@@ -229,7 +230,7 @@ std::string header_text(const std::vector<const NamedTensor*>& tensors,
   for (const auto* entry : tensors) {
     const auto& [name, tensor] = *entry;
     members += fmt::format("{}{}:{{\"dtype\":\"{}\",\"shape\":{},\"data_offsets\":[{},{}]}}",
-                           members.empty() ? "" : ",", quoted(name), named(tensor.dtype()).name,
+                           members.empty() ? "" : ",", Json(name).dump(), named(tensor.dtype()).name,
                            to_string(tensor.shape()), begin, begin + tensor.nbytes());
     begin += tensor.nbytes();
   }
@@ -244,7 +245,10 @@ void save_safetensors(const std::string& path, const std::vector<NamedTensor>& t
                       const std::map<std::string, std::string>& metadata) {
   check_can_be_saved(path, tensors);
   const auto ordered = in_reference_order(tensors);
-  const std::string header = header_text(ordered, metadata);
+  std::string header;
+  try {
+    header = header_text(ordered, metadata);
+  } catch (const Json::exception&) { fail("{}: a name or a text of the metadata is no UTF-8", path); }
   const uint64_t length = header.size();
   check(length <= kLongestHeader, "{}: the header would have {} bytes, {} at most expected", path, length,
         kLongestHeader);
