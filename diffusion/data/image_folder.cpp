@@ -90,8 +90,7 @@ std::string list_of(const std::vector<std::string>& errors) {
 
 // What could be decoded, as a set; what could not, as an error or a notice.
 Dataset keep_good(const fs::path& folder, const Plan& plan, Block block, const Labels& labels, bool skip_bad) {
-  Dataset set{.name = folder.filename().string(),
-              .height = plan.height,
+  Dataset set{.height = plan.height,
               .width = plan.width,
               .channels = plan.channels,
               .class_names = labels.names,
@@ -126,6 +125,7 @@ Dataset open_image_folder(const fs::path& path, const DatasetOptions& o) {
   std::string sources;
   for (const fs::path& file : found.files) sources += listed(file);
   Dataset set = keep_good(found.root, plan, make_block(plan, draw, o, sources), found.labels, o.skip_bad);
+  set.name = fs::canonical(path).filename().string();
   set.notices.insert(set.notices.begin(), found.notices.begin(), found.notices.end());
   return set;
 }

@@ -1,0 +1,233 @@
+// Pictures: decoding, orientation, refusals, resizing, encoding, grids. The fixtures come from tests/reference/images.py.
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "diffusion/image/decode.h"
+#include "diffusion/image/encode.h"
+#include "diffusion/image/exif.h"
+#include "diffusion/image/grid.h"
+#include "diffusion/image/resize.h"
+#include "tensor/error.h"
+#include "tensor/file.h"
+#include "tests/catch.h"
+
+using namespace stipple;
+
+namespace {
+
+std::string fixture(const std::string& name) { return std::string(STIPPLE_FIXTURES) + "/images/" + name; }
+
+Image decode_bytes(const std::string& bytes) { return decode(std::as_bytes(std::span(bytes)), "picture"); }
+
+std::string failure(const std::string& bytes) {
+  try {
+    decode_bytes(bytes);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != text.npos; }
+
+// The picture of all fixtures: red 30 x, green 40 y, blue 128.
+Image ramp() {
+  Image image(6, 8, 3);
+  for (int64_t y = 0; y < 6; ++y)
+    for (int64_t x = 0; x < 8; ++x) {
+      const uint8_t pixel[] = {static_cast<uint8_t>(30 * x), static_cast<uint8_t>(40 * y), 128};
+      std::copy_n(pixel, 3, image.at(y, x));
+    }
+  return image;
+}
+
+// As `noise` in tests/reference/images.py.
+Image noise(int64_t height, int64_t width, int64_t channels) {
+  Image image(height, width, channels);
+  for (uint32_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = static_cast<uint8_t>(i * 2654435761u >> 24);
+  return image;
+}
+
+int largest_difference(const Image& a, const Image& b) {
+  REQUIRE(a.pixels.size() == b.pixels.size());
+  REQUIRE(a.height == b.height);
+  int largest = 0;
+  for (size_t i = 0; i < a.pixels.size(); ++i) largest = std::max(largest, std::abs(a.pixels[i] - b.pixels[i]));
+  return largest;
+}
+
+std::string exif_segment(int orientation, bool little_endian) {
+  const auto number = [&](uint32_t value, int bytes) {
+    std::string text;
+    for (int i = 0; i < bytes; ++i) text.push_back(static_cast<char>(value >> 8 * (little_endian ? i : bytes - 1 - i)));
+    return text;
+  };
+  std::string tiff = (little_endian ? "II" : "MM") + number(42, 2) + number(8, 4) + number(1, 2);
+  tiff += number(0x0112, 2) + number(3, 2) + number(1, 4) + number(orientation, 2) + number(0, 2) + number(0, 4);
+  const std::string data = std::string("Exif\0\0", 6) + tiff;
+  return std::string("\xFF\xE1\0", 3) + static_cast<char>(data.size() + 2) + data;
+}
+
+}  // namespace
+
+TEST_CASE("PNG and BMP decode to the pixels that were stored", "[image]") {
+  CHECK(load_image(fixture("rgb.bmp")) == ramp());
+  CHECK(load_image(fixture("palette.png")) == ramp());
+}
+
+TEST_CASE("16-bit grey is rounded to 8 bits", "[image]") {
+  const Image image = load_image(fixture("grey16.png"));
+  REQUIRE(image.channels == 1);
+  for (int64_t y = 0; y < 6; ++y)
+    for (int64_t x = 0; x < 8; ++x) CHECK(*image.at(y, x) == std::lround((x * 8000 + y * 100) / 257.0));
+}
+
+TEST_CASE("Alpha is composited on white", "[image]") {
+  const Image colour = load_image(fixture("rgba.png")), grey = load_image(fixture("grey_alpha.png"));
+  REQUIRE(colour.channels == 3);
+  REQUIRE(grey.channels == 1);
+  for (int64_t y = 0; y < 6; ++y)
+    for (int64_t x = 0; x < 8; ++x) {
+      const double alpha = 50 * y / 255.0;
+      CHECK(colour.at(y, x)[0] == std::lround(30 * x * alpha + 255 * (1 - alpha)));
+      CHECK(colour.at(y, x)[2] == std::lround(128 * alpha + 255 * (1 - alpha)));
+      CHECK(*grey.at(y, x) == std::lround(30 * x * alpha + 255 * (1 - alpha)));
+    }
+}
+
+TEST_CASE("JPEG decodes in colour, in grey and progressively", "[image]") {
+  CHECK(largest_difference(load_image(fixture("rgb.jpg")), ramp()) < 12);
+  CHECK(load_image(fixture("grey.jpg")).channels == 1);
+  CHECK(largest_difference(load_image(fixture("progressive.jpg")), resize(ramp(), 24, 32)) < 40);
+}
+
+TEST_CASE("A photograph taken upright comes out upright", "[image]") {
+  CHECK(largest_difference(load_image(fixture("rotated.jpg")), ramp()) < 12);
+}
+
+TEST_CASE("All eight EXIF orientations are undone in both byte orders", "[image]") {
+  const std::string plain = read_file(fixture("rgb.jpg"));
+  const Image stored = decode_bytes(plain);
+  for (const bool little_endian : {false, true})
+    for (int orientation = 1; orientation <= 8; ++orientation) {
+      const Image turned = decode_bytes(plain.substr(0, 2) + exif_segment(orientation, little_endian) + plain.substr(2));
+      CAPTURE(orientation, little_endian);
+      CHECK(turned == upright(stored, orientation));
+      CHECK(turned.height == (orientation >= 5 ? 8 : 6));
+    }
+}
+
+TEST_CASE("Each orientation moves the top left pixel where EXIF says", "[image]") {
+  Image stored(2, 3, 1);
+  stored.pixels = {1, 2, 3, 4, 5, 6};
+  const std::vector<std::vector<uint8_t>> expected = {{1, 2, 3, 4, 5, 6}, {3, 2, 1, 6, 5, 4}, {6, 5, 4, 3, 2, 1},
+                                                      {4, 5, 6, 1, 2, 3}, {1, 4, 2, 5, 3, 6}, {4, 1, 5, 2, 6, 3},
+                                                      {6, 3, 5, 2, 4, 1}, {3, 6, 2, 5, 1, 4}};
+  for (int orientation = 1; orientation <= 8; ++orientation)
+    CHECK(upright(stored, orientation).pixels == expected[orientation - 1]);
+}
+
+TEST_CASE("EXIF that makes no sense is ignored, wherever it is cut off", "[image]") {
+  const std::string segment = exif_segment(6, true).substr(10);
+  for (size_t size = 0; size <= segment.size(); ++size) {
+    const std::string cut = segment.substr(0, size);
+    CHECK(exif_orientation(std::as_bytes(std::span(cut))) == (size >= 20 ? 6 : 1));
+  }
+  std::string wild = segment;
+  wild[4] = wild[5] = wild[6] = wild[7] = '\xFF';  // a directory far outside
+  CHECK(exif_orientation(std::as_bytes(std::span(wild))) == 1);
+}
+
+TEST_CASE("Formats that are not read are refused by name", "[image]") {
+  CHECK(contains(failure(read_file(fixture("picture.webp"))), "WebP"));
+  CHECK(contains(failure(read_file(fixture("cmyk.jpg"))), "CMYK"));
+  CHECK(contains(failure("GIF89a..."), "GIF"));
+  CHECK(contains(failure(std::string("II*\0....", 8)), "TIFF"));
+  CHECK(contains(failure(std::string("\0\0\0\x20" "ftypavif", 12)), "AVIF"));
+  CHECK(contains(failure(std::string("\0\0\0\x20" "ftypheic", 12)), "HEIC"));
+  CHECK(contains(failure("\xFF\x0A..."), "JPEG XL"));
+  CHECK(contains(failure("<svg xmlns=''>"), "SVG"));
+  CHECK(contains(failure("8BPS...."), "Photoshop"));
+  CHECK(contains(failure("version https://git-lfs.github.com/spec/v1"), "git lfs pull"));
+  CHECK(contains(failure("hello"), "no PNG, JPEG or BMP"));
+  CHECK(contains(failure(""), "empty"));
+}
+
+TEST_CASE("A picture that was cut off is an error that names it, wherever it was cut", "[image]") {
+  for (const char* name : {"palette.png", "grey16.png", "rgb.jpg", "progressive.jpg", "rgb.bmp"}) {
+    const std::string whole = read_file(fixture(name));
+    for (size_t size = 0; size < whole.size(); ++size) {
+      CAPTURE(name, size);
+      CHECK(contains(failure(whole.substr(0, size)), "picture: "));
+    }
+  }
+}
+
+TEST_CASE("A damaged PNG is an error", "[image]") {
+  std::string damaged = read_file(fixture("palette.png"));
+  damaged[damaged.size() - 20] ^= 1;
+  CHECK(contains(failure(damaged), "checksum"));
+}
+
+TEST_CASE("A header that promises an absurd size is refused", "[image]") {
+  std::string bmp = read_file(fixture("rgb.bmp"));
+  bmp[20] = 1;  // 65,544 pixels wide
+  CHECK(contains(failure(bmp), "cannot hold"));
+  bmp[21] = bmp[24] = 1;
+  CHECK(contains(failure(bmp), "megapixels"));
+}
+
+TEST_CASE("resize gives Pillow's bits", "[image]") {
+  CHECK(resize(noise(7, 9, 3), 3, 4).pixels ==
+        std::vector<uint8_t>{122, 113, 143, 119, 112, 135, 139, 134, 104, 157, 121, 122, 126, 136, 120, 139, 119, 115,
+                             111, 141, 126, 117, 140, 124, 126, 131, 129, 156, 132, 116, 127, 97,  146, 121, 122, 137});
+  CHECK(resize(noise(5, 4, 1), 9, 7).pixels ==
+        std::vector<uint8_t>{0,   56,  147, 109, 71,  162, 218, 40,  66,  108, 107, 105, 147, 173, 107, 82,
+                             43,  103, 163, 123, 98,  174, 139, 83,  99,  122, 131, 137, 241, 206, 150, 95,
+                             57,  148, 204, 166, 131, 75,  91,  114, 124, 129, 119, 84,  28,  87,  147, 107,
+                             82,  187, 152, 96,  83,  81,  123, 150, 227, 192, 136, 80,  42,  133, 190});
+}
+
+TEST_CASE("Grey is Pillow's mixture of the colours, and colours from grey are equal", "[image]") {
+  CHECK(with_channels(noise(1, 4, 3), 1).pixels == std::vector<uint8_t>{100, 138, 130, 93});
+  CHECK(with_channels(noise(1, 2, 1), 3).pixels == std::vector<uint8_t>{0, 0, 0, 158, 158, 158});
+}
+
+TEST_CASE("The short side is resized and the middle kept", "[image]") {
+  const Image wide = resize_short_side(noise(10, 25, 1), 4);
+  CHECK(wide.height == 4);
+  CHECK(wide.width == 10);
+  CHECK(resize_short_side(noise(25, 10, 1), 4).height == 10);
+  CHECK(center_crop(noise(1, 5, 1), 1, 2).pixels == crop(noise(1, 5, 1), 0, 2, 1, 2).pixels);  // 1.5 rounds to even
+  CHECK(center_crop(noise(1, 3, 1), 1, 2).pixels == crop(noise(1, 3, 1), 0, 0, 1, 2).pixels);  // so does 0.5
+}
+
+TEST_CASE("PNG files come back as they were written, with their text", "[image]") {
+  for (const int64_t channels : {1, 3}) {
+    const std::string png = encode_png(noise(13, 7, channels), std::vector<PngText>{{"parameters", "Steps: 50"}, {"title", "Grün"}});
+    CHECK(decode_bytes(png) == noise(13, 7, channels));
+    CHECK(png_text(std::as_bytes(std::span(png)), "png") ==
+          std::vector<PngText>{{"parameters", "Steps: 50"}, {"title", "Grün"}});
+  }
+  CHECK_THROWS_WITH(encode_png(Image(1, 1, 1), std::vector<PngText>{{"", "x"}}), Contains("keyword"));
+}
+
+TEST_CASE("A grid has torchvision's layout", "[image]") {
+  const Tensor images = Tensor::full({3, 2, 2, 1}, 1);
+  const Image grid = make_grid(images, {.nrow = 2, .padding = 1, .pad_value = 7});
+  CHECK(grid.height == 7);
+  CHECK(grid.width == 7);
+  CHECK(grid.channels == 1);
+  CHECK(*grid.at(0, 0) == 7);
+  CHECK(*grid.at(1, 1) == 255);
+  CHECK(*grid.at(4, 4) == 7);  // the fourth place is empty
+  CHECK(make_grid(images.slice(0, 1)).height == 2);
+}
+
+TEST_CASE("Pixels are rounded to the nearest and clamped", "[image]") {
+  const Tensor x = Tensor::of<float>({1, 5, 1}, std::vector<float>{-2, -1, 0.004f, 1, 3});
+  CHECK(to_image(x).pixels == std::vector<uint8_t>{0, 0, 128, 255, 255});
+  CHECK(to_image(to_tensor(noise(16, 16, 1))) == noise(16, 16, 1));
+  CHECK_THROWS_WITH(to_image(Tensor({2, 2, 2})), Contains("[H,W,1]"));
+}
