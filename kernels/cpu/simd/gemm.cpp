@@ -1,0 +1,87 @@
+#include "kernels/cpu/simd/functions.h"
+#include "kernels/cpu/simd/simd.h"
+#include "kernels/cpu/simd/vector.h"
+
+// The register tile of every matrix product and convolution: rows x vectors sums stay in registers while a column of A
+// is broadcast against a row of B, step by step.
+//
+// Idea    14 x 2 vectors where there are 32 registers, 6 x 2 where there are 16: enough independent sums to hide the
+//         latency of the multiply-adds, and fewer loads (14 + 2) than multiply-adds (28). Strides of A are free, so A
+//         is never packed: pixels, overlapping windows of an image and transposed matrices are read where they lie.
+// Costs   a pointer for every third row (base, base + row, base + 2 row are addressing modes): five additions a step.
+// Seen    231 GFLOP/s on one core of a Zen 5 server from L1, of about 240.
+// Tried   a pointer for every row: fourteen of them spill, and reloading takes as many load slots as the broadcasts. A
+//         compile-time row pitch: as fast, but the rows must be copied there first. 6x4 and 8x3 vectors: no faster.
+
+namespace stipple::simd::STIPPLE_SIMD {
+
+// 0, 1, ..., n - 1 as template arguments, without the standard library.
+template <int... Row>
+struct Rows {};
+template <int N, int... Row>
+struct CountRows : CountRows<N - 1, N - 1, Row...> {};
+template <int... Row>
+struct CountRows<0, Row...> : Rows<Row...> {};
+
+// c = start + sums for one vector of a row, of which the first n elements exist.
+static inline void finish(float* c, const float* start, Vec sums, int64_t n) {
+  if (n >= kLanes) return store(c, start ? load(start) + sums : sums);
+  store_first(c, start ? load_first(start, n) + sums : sums, n);
+}
+
+template <int Rows, int Vectors>
+static void tile(const GemmTile& t) {
+  constexpr int kGroups = (Rows + 2) / 3;
+  const int64_t a_row = t.a_row, a_step = t.a_step, b_step = t.b_step;
+  Vec sums[Rows][Vectors] = {};
+  for (int64_t run = 0; run < t.runs; ++run) {
+    const float* b = t.b + t.b_runs[run];
+    const float* a[kGroups];
+    for (int g = 0; g < kGroups; ++g) a[g] = t.a + t.a_runs[run] + 3 * g * a_row;
+    for (int64_t k = 0; k < t.steps; ++k, b += b_step) {
+      Vec right[Vectors];
+      for (int v = 0; v < Vectors; ++v) right[v] = load(b + v * kLanes);
+#pragma GCC unroll 14
+      for (int row = 0; row < Rows; ++row) {
+        const Vec left = splat(a[row / 3][row % 3 * a_row]);
+        for (int v = 0; v < Vectors; ++v) sums[row][v] += left * right[v];
+      }
+      for (int g = 0; g < kGroups; ++g) a[g] += a_step;
+    }
+  }
+  for (int row = 0; row < Rows; ++row)
+    for (int v = 0; v < Vectors; ++v)
+      finish(t.c + row * t.c_row + v * kLanes, t.start ? t.start + row * t.start_row + v * kLanes : nullptr,
+             sums[row][v], t.columns - v * kLanes);
+}
+
+// The tiles of 1, 2, ..., kGemmRows rows.
+template <int Vectors, int... Row>
+static void run_tile(const GemmTile& t, Rows<Row...>) {
+  static constexpr void (*tiles[])(const GemmTile&) = {tile<Row + 1, Vectors>...};
+  tiles[t.rows - 1](t);
+}
+
+void gemm_tile(const GemmTile& t) {
+  if (t.columns > kLanes)
+    run_tile<2>(t, CountRows<kGemmRows>());
+  else
+    run_tile<1>(t, CountRows<kGemmRows>());
+}
+
+void column_sums(float* sums, const float* a, int64_t rows, int64_t columns) {
+  for (int64_t c = 0; c < columns; c += kLanes) {
+    const int64_t n = columns - c;
+    Vec even{}, odd{};
+    for (int64_t r = 0; r + 1 < rows; r += 2) {
+      const float* row = a + r * columns + c;
+      even += n >= kLanes ? load(row) : load_first(row, n);
+      odd += n >= kLanes ? load(row + columns) : load_first(row + columns, n);
+    }
+    if (rows % 2)
+      even += n >= kLanes ? load(a + (rows - 1) * columns + c) : load_first(a + (rows - 1) * columns + c, n);
+    finish(sums + c, sums + c, even + odd, n);
+  }
+}
+
+}  // namespace stipple::simd::STIPPLE_SIMD
