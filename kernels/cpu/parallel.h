@@ -10,6 +10,7 @@ namespace stipple::cpu {
 
 inline int threads() { return omp_get_max_threads(); }
 inline void set_threads(int n) { omp_set_num_threads(n); }
+int available_threads();  // processors this process may use: affinity and the container's quota
 inline int thread_index() { return omp_get_thread_num(); }
 
 template <typename F>

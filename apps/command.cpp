@@ -1,0 +1,68 @@
+#include "apps/command.h"
+
+#include <csignal>
+#include <cstdio>
+#include <unistd.h>
+
+#include "kernels/cpu/parallel.h"
+#include "tensor/error.h"
+
+namespace stipple {
+namespace {
+
+volatile std::sig_atomic_t signals_seen = 0;
+
+void on_signal(int) {
+  if (signals_seen) _exit(130);
+  signals_seen = 1;
+}
+
+int64_t parse_number(const std::string& flag, const std::string& text) {
+  check(!text.empty() && text.size() <= 18 && text.find_first_not_of("0123456789") == std::string::npos,
+        "{}: '{}' is no number; expected something like 3, 0-15 or 1,4,9", flag, text);
+  return std::stoll(text);
+}
+
+}  // namespace
+
+void CommonOptions::add_to(CLI::App& app, bool with_seed, bool with_json) {
+  app.add_option("--device", device, "where to compute: cpu")->capture_default_str();
+  app.add_option("--threads", threads, "threads on the CPU (default: what this machine or container may use)")
+      ->check(CLI::Range(1, 1024));
+  if (with_seed) app.add_option("--seed", seed, "seed of every random choice")->capture_default_str();
+  if (with_json) app.add_flag("--json", json, "answer as JSON on standard output");
+}
+
+void CommonOptions::apply() const {
+  check(device == "cpu", "--device {}: this build of stipple computes on: cpu", device);
+  cpu::set_threads(threads ? threads : cpu::available_threads());
+}
+
+void print_notices(const std::vector<std::string>& notices) {
+  for (const std::string& notice : notices) std::fprintf(stderr, "notice: %s\n", notice.c_str());
+}
+
+bool interrupted() { return signals_seen != 0; }
+
+void watch_interrupts() {
+  std::signal(SIGINT, on_signal);
+  std::signal(SIGTERM, on_signal);
+}
+
+std::vector<int64_t> parse_ranges(const std::string& flag, const std::string& text) {
+  constexpr int64_t kMost = 1 << 20;
+  std::vector<int64_t> numbers;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t comma = std::min(text.find(',', begin), text.size());
+    const std::string item = text.substr(begin, comma - begin);
+    const size_t dash = item.find('-');
+    const int64_t first = parse_number(flag, item.substr(0, dash));
+    const int64_t last = dash == std::string::npos ? first : parse_number(flag, item.substr(dash + 1));
+    check(first <= last && last - first < kMost, "{}: '{}' is no range", flag, item);
+    for (int64_t n = first; n <= last; ++n) numbers.push_back(n);
+    begin = comma + 1;
+  }
+  return numbers;
+}
+
+}  // namespace stipple

@@ -1,0 +1,39 @@
+#pragma once
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+// What the subcommands of `stipple` share. Each has a file of its own with one function that adds it to the command line;
+// the work is done in the library.
+
+namespace stipple {
+
+struct CommonOptions {
+  std::string device = "cpu";
+  int threads = 0;  // 0: what the container may use
+  uint64_t seed = 0;
+  bool json = false;
+
+  void add_to(CLI::App&, bool with_seed, bool with_json);
+  void apply() const;  // sets the number of threads, checks the device
+};
+
+void add_train(CLI::App&);
+void add_sample(CLI::App&);
+void add_info(CLI::App&);
+void add_forward(CLI::App&);
+void add_data(CLI::App&);
+
+void print_notices(const std::vector<std::string>&);  // on standard error
+
+// Set by the first Ctrl-C or SIGTERM; a second one ends the program at once.
+bool interrupted();
+void watch_interrupts();
+// Thrown when work was left undone because of it; exit status 130.
+struct Interrupted {};
+
+// "0-3,7" -> 0 1 2 3 7. Anything else throws and names `flag`.
+std::vector<int64_t> parse_ranges(const std::string& flag, const std::string& text);
+
+}  // namespace stipple

@@ -1,0 +1,35 @@
+#include "diffusion/forward.h"
+
+#include <memory>
+
+#include "apps/command.h"
+
+namespace stipple {
+namespace {
+
+struct ForwardOptions {
+  CommonOptions common;
+  std::string model, input, output;
+};
+
+void forward(const ForwardOptions& o) {
+  o.common.apply();
+  std::vector<std::string> notices;
+  const auto pipeline = Pipeline::load(o.model, notices);
+  print_notices(notices);
+  forward_file(*pipeline, o.input, o.output);
+}
+
+}  // namespace
+
+void add_forward(CLI::App& app) {
+  auto o = std::make_shared<ForwardOptions>();
+  CLI::App* command = app.add_subcommand("forward", "run a network once on tensors from a file, with gradients if asked");
+  command->add_option("--model", o->model, "pipeline folder")->required();
+  command->add_option("--input", o->input, "safetensors: sample, timestep, class_labels, grad_output")->required();
+  command->add_option("--output", o->output, "safetensors: output, grad.sample, grad.<parameter>")->required();
+  o->common.add_to(*command, false, false);
+  command->callback([o] { forward(*o); });
+}
+
+}  // namespace stipple

@@ -1,0 +1,70 @@
+#include "diffusion/forward.h"
+
+#include <algorithm>
+#include <array>
+
+#include "tensor/layout.h"
+#include "tensor/safetensors.h"
+
+namespace stipple {
+namespace {
+
+constexpr std::array kInputs = {"sample", "timestep", "class_labels", "grad_output"};
+
+struct Inputs {
+  Tensor sample, timesteps, labels, grad_output;
+};
+
+Tensor load_images(const SafetensorsFile& file, const char* name) {
+  const Tensor images = file.load(name);
+  check(images.rank() == 4 && is_floating(images.dtype()), "{}: tensor '{}' is {}, expected f32[N,C,H,W]", file.path(),
+        name, describe(images));
+  return to_channels_last(images.to(Dtype::f32));
+}
+
+// Networks take i64 or f32; a single number is for every image.
+Tensor load_timesteps(const SafetensorsFile& file, int64_t batch) {
+  const Tensor raw = file.load("timestep");
+  const Tensor t = raw.to(is_floating(raw.dtype()) ? Dtype::f32 : Dtype::i64);
+  check(t.rank() <= 1 && (t.numel() == batch || t.numel() == 1), "{}: tensor 'timestep' is {}, expected [{}]",
+        file.path(), describe(t), batch);
+  if (t.numel() == batch) return t.reshape({batch});
+  return t.dtype() == Dtype::i64 ? Tensor::full({batch}, static_cast<double>(t.item<int64_t>()), Dtype::i64)
+                                 : Tensor::full({batch}, t.item<float>());
+}
+
+Inputs load_inputs(const std::string& path) {
+  const SafetensorsFile file(path);
+  for (const std::string& name : file.names())
+    check(std::find(kInputs.begin(), kInputs.end(), name) != kInputs.end(),
+          "{}: tensor '{}' is unknown; known are: sample, timestep, class_labels, grad_output", path, name);
+  for (const char* name : {"sample", "timestep"}) check(file.contains(name), "{}: tensor '{}' is missing", path, name);
+  Inputs in;
+  in.sample = load_images(file, "sample");
+  in.timesteps = load_timesteps(file, in.sample.dim(0));
+  if (file.contains("class_labels")) in.labels = file.load("class_labels");
+  if (file.contains("grad_output")) in.grad_output = load_images(file, "grad_output");
+  return in;
+}
+
+}  // namespace
+
+void forward_file(Pipeline& pipeline, const std::string& input, const std::string& output) {
+  const Inputs in = load_inputs(input);
+  const bool differentiate = in.grad_output.defined();
+  pipeline.parameters.require_gradients(differentiate);
+  const Var sample = differentiate ? leaf(in.sample, "sample") : Var(in.sample);
+  const Var y = pipeline.denoiser(sample, in.timesteps, in.labels);
+  std::vector<std::pair<std::string, Tensor>> out{{"output", to_channels_first(y.value())}};
+  if (differentiate) {
+    check(in.grad_output.shape() == y.shape(), "{}: tensor 'grad_output' does not have the output's shape", input);
+    backward(y, in.grad_output);
+    pipeline.parameters.complete_gradients();
+    out.emplace_back("grad.sample", to_channels_first(sample.gradient()));
+    for (auto& [name, gradient] : pipeline.parameters.to_file(pipeline.parameters.gradients()))
+      out.emplace_back("grad." + name, gradient);
+  }
+  save_safetensors(output, out);
+}
+
+}  // namespace stipple

@@ -1,0 +1,117 @@
+#include "diffusion/training/checkpoint.h"
+
+#include <algorithm>
+
+#include "diffusion/json_fields.h"
+#include "tensor/file.h"
+#include "tensor/safetensors.h"
+
+namespace stipple {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kPrefix = "checkpoint-";
+
+// The arenas of a training run under the names they have in training/state.safetensors.
+std::vector<std::pair<std::string, Tensor>> arenas(const Pipeline& pipeline, const Trainer& trainer) {
+  std::vector<std::pair<std::string, Tensor>> all{{"weights", pipeline.parameters.values()},
+                                                  {"first_moment", trainer.adam().first_moment()},
+                                                  {"second_moment", trainer.adam().second_moment()}};
+  if (trainer.ema()) all.emplace_back("ema", trainer.ema());
+  return all;
+}
+
+std::string state_json(const Trainer& trainer, const RunIdentity& run) {
+  nlohmann::ordered_json j;
+  j["step"] = trainer.steps();
+  j["seed"] = run.seed;
+  j["train_batch_size"] = run.batch_size;
+  j["gradient_accumulation_steps"] = run.gradient_accumulation_steps;
+  j["pictures"] = run.pictures;
+  j["use_ema"] = trainer.ema().defined();
+  return j.dump(2) + "\n";
+}
+
+void load_arena(const SafetensorsFile& file, const std::string& arena_name, const Parameters& parameters,
+                const Tensor& arena) {
+  std::map<std::string, Shape> present;
+  for (const std::string& name : file.names())
+    if (name.starts_with(arena_name + ".")) present[name.substr(arena_name.size() + 1)] = file.shape(name);
+  parameters.from_file(arena, present, [&](const std::string& name) { return file.load(arena_name + "." + name); },
+                       file.path());
+}
+
+int64_t step_of(const fs::path& folder) {
+  const std::string number = folder.filename().string().substr(std::string(kPrefix).size());
+  const bool digits = !number.empty() && number.size() < 19 && number.find_first_not_of("0123456789") == std::string::npos;
+  return digits ? std::stoll(number) : -1;
+}
+
+}  // namespace
+
+fs::path checkpoint_folder(const fs::path& dir, int64_t step) { return dir / (kPrefix + std::to_string(step)); }
+
+void save_checkpoint(const fs::path& folder, const Pipeline& pipeline, const Trainer& trainer,
+                     const Generator& generator, const RunIdentity& run) {
+  const fs::path temporary = temporary_beside(folder.string());
+  try {
+    pipeline.save(temporary.string(), trainer.best_weights());
+    fs::create_directories(temporary / "training");
+    std::vector<std::pair<std::string, Tensor>> tensors{{"random_state", generator.state()}};
+    for (const auto& [name, arena] : arenas(pipeline, trainer))
+      for (auto& [parameter, tensor] : pipeline.parameters.to_file(arena)) tensors.emplace_back(name + "." + parameter, tensor);
+    save_safetensors((temporary / "training" / "state.safetensors").string(), tensors);
+    write_file_atomically((temporary / "training" / "state.json").string(), state_json(trainer, run));
+    replace_folder(temporary.string(), folder.string());
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove_all(temporary, ignored);
+    throw;
+  }
+}
+
+RunIdentity load_checkpoint(const fs::path& folder, Pipeline& pipeline, Trainer& trainer, Generator& generator) {
+  const fs::path training = folder / "training";
+  check(fs::exists(training / "state.json"), "{}: not a checkpoint: it has no training/state.json", folder.string());
+  JsonFields fields(read_file((training / "state.json").string()), (training / "state.json").string());
+  int64_t step = 0;
+  bool use_ema = false;
+  RunIdentity run;
+  fields.read("step", step);
+  fields.read("seed", run.seed);
+  fields.read("train_batch_size", run.batch_size);
+  fields.read("gradient_accumulation_steps", run.gradient_accumulation_steps);
+  fields.read("pictures", run.pictures);
+  fields.read("use_ema", use_ema);
+  check(use_ema == trainer.ema().defined(), "{}: was trained {} --use-ema; resume it the same way", folder.string(),
+        use_ema ? "with" : "without");
+  const SafetensorsFile file((training / "state.safetensors").string());
+  for (const auto& [name, arena] : arenas(pipeline, trainer)) load_arena(file, name, pipeline.parameters, arena);
+  generator.set_state(file.load("random_state"));
+  trainer.adam().set_steps(step);
+  return run;
+}
+
+std::vector<fs::path> list_checkpoints(const fs::path& dir) {
+  std::vector<fs::path> found;
+  if (!fs::is_directory(dir)) return found;
+  for (const auto& entry : fs::directory_iterator(dir))
+    if (entry.is_directory() && entry.path().filename().string().starts_with(kPrefix) && step_of(entry.path()) >= 0)
+      found.push_back(entry.path());
+  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return step_of(a) < step_of(b); });
+  return found;
+}
+
+void prune_checkpoints(const fs::path& dir, int64_t limit) {
+  const auto all = list_checkpoints(dir);
+  for (int64_t i = 0; i + limit < static_cast<int64_t>(all.size()); ++i) fs::remove_all(all[i]);
+}
+
+int64_t pipeline_bytes(const Pipeline& pipeline) { return pipeline.parameters.count() * 4; }
+
+int64_t checkpoint_bytes(const Pipeline& pipeline, bool use_ema) {
+  return pipeline_bytes(pipeline) * (use_ema ? 5 : 4);  // the pipeline, and raw weights, two moments (and EMA) in training/
+}
+
+}  // namespace stipple

@@ -1,0 +1,49 @@
+#include "diffusion/training/trainer.h"
+
+#include <chrono>
+#include <cmath>
+
+namespace stipple {
+
+NotFinite::NotFinite(const StepReport& r)
+    : Error(fmt::format("step {}: the loss is {}: training has diverged (a smaller --learning-rate may help)", r.step,
+                        r.loss)),
+      report(r) {}
+
+Trainer::Trainer(Pipeline& pipeline, const OptimizerOptions& o)
+    : pipeline_(&pipeline),
+      options_(o),
+      noise_schedule_(pipeline.scheduler),
+      adam_((pipeline.parameters.require_gradients(true), pipeline.parameters), o.adam),
+      ema_(o.use_ema ? pipeline.parameters.values().clone() : Tensor()) {
+  check(pipeline.denoiser.unet.config.dropout == 0,
+        "unet: field 'dropout' is {}: training with dropout cannot be done here", pipeline.denoiser.unet.config.dropout);
+}
+
+double Trainer::accumulate_gradients(const TrainingBatch& batch, int64_t count) {
+  const Tensor noisy = noise_schedule_.add_noise(batch.clean, batch.noise, batch.timesteps);
+  const Tensor target = noise_schedule_.target(batch.clean, batch.noise, batch.timesteps);
+  const Var prediction = pipeline_->denoiser(noisy, batch.timesteps, batch.labels);
+  check(prediction.shape() == target.shape(), "unet: answers {} for images {}", describe(prediction.value()),
+        describe(target));
+  const Var loss = mse(prediction, target);
+  const double value = loss.value().item<float>();
+  if (std::isfinite(value)) backward(count == 1 ? loss : loss / static_cast<double>(count));
+  return value / static_cast<double>(count);
+}
+
+StepReport Trainer::step(int64_t count, const std::function<TrainingBatch(int64_t)>& make) {
+  const auto begin = std::chrono::steady_clock::now();
+  StepReport report;
+  report.step = steps() + 1;
+  report.lr = options_.learning_rate * options_.schedule.factor(steps());
+  pipeline_->parameters.clear_gradients();
+  for (int64_t i = 0; i < count; ++i) report.loss += accumulate_gradients(make(i), count);
+  if (!std::isfinite(report.loss)) throw NotFinite(report);
+  report.ema_decay = ema_ ? ema_decay(options_.ema, report.step) : 0;
+  report.grad_norm = adam_.step(report.lr, options_.max_grad_norm, ema_, report.ema_decay);
+  report.step_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return report;
+}
+
+}  // namespace stipple
