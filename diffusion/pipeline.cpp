@@ -43,19 +43,19 @@ ConditioningConfig read_conditioning(const fs::path& root, const UNet2DConfig& u
 
 bool looks_like_hub_id(const std::string& text) {
   const size_t slash = text.find('/');
-  return slash != std::string::npos && slash > 0 && slash + 1 < text.size() && text.find('/', slash + 1) == std::string::npos &&
-         text.front() != '.' && text.front() != '~';
+  return slash != std::string::npos && slash > 0 && slash + 1 < text.size() &&
+         text.find('/', slash + 1) == std::string::npos && text.front() != '.' && text.front() != '~';
+}
+
+[[noreturn]] void fail_missing_folder(const std::string& given) {
+  if (!looks_like_hub_id(given)) fail("there is no pipeline folder '{}'", given);
+  const std::string name = given.substr(given.find('/') + 1);
+  fail("there is no pipeline folder '{}'; if it is an id of the Hugging Face hub, download it first: "
+       "`huggingface-cli download {} --local-dir {}`, and give that folder",
+       given, given, name);
 }
 
 }  // namespace
-
-void fail_missing_folder(const std::string& flag, const std::string& given, bool dataset) {
-  if (!looks_like_hub_id(given)) fail("{}: there is no folder '{}'", flag, given);
-  const std::string name = given.substr(given.find('/') + 1);
-  fail("{}: there is no folder '{}'. If it is an id of the Hugging Face hub, download it first: hf download {}{} --local-dir {}"
-       " (pip install huggingface_hub), then give {} {}",
-       flag, given, given, dataset ? " --repo-type dataset" : "", name, flag, name);
-}
 
 Pipeline::Pipeline(const UNet2DConfig& unet, const ConditioningConfig& conditioning, const SchedulerConfig& schedule)
     : denoiser(Scope(parameters), unet, conditioning), scheduler(schedule) {
@@ -63,7 +63,7 @@ Pipeline::Pipeline(const UNet2DConfig& unet, const ConditioningConfig& condition
 }
 
 std::unique_ptr<Pipeline> Pipeline::load(const std::string& folder, std::vector<std::string>& notices) {
-  if (!fs::is_directory(folder)) fail_missing_folder("--model", folder);
+  if (!fs::is_directory(folder)) fail_missing_folder(folder);
   const fs::path root = folder, unet_folder = component(root, "unet");
   const fs::path config_file = unet_folder / "config.json";
   check(fs::exists(config_file), "{}: not a pipeline folder: it has neither unet/config.json nor config.json", folder);

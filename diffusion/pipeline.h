@@ -31,7 +31,4 @@ class Pipeline {
   void load_weights(const std::string& unet_folder, const std::string& conditioning_folder);
 };
 
-// What to say where a folder was expected: hub ids ("owner/name") are answered with how to download them.
-[[noreturn]] void fail_missing_folder(const std::string& flag, const std::string& given, bool dataset = false);
-
 }  // namespace stipple

@@ -1,0 +1,105 @@
+#include "diffusion/training/batch_source.h"
+
+#include <algorithm>
+
+#include "tensor/layout.h"
+#include "tensor/safetensors.h"
+
+namespace stipple {
+namespace {
+
+class DataSource final : public BatchSource {
+ public:
+  DataSource(const Loader& loader, const ConditioningConfig& conditioning, int64_t train_timesteps,
+             const DataSourceOptions& o, Generator& generator)
+      : loader_(loader), conditioning_(conditioning), timesteps_(train_timesteps), options_(o), generator_(generator) {}
+
+  int64_t total_steps() const override {
+    return options_.max_train_steps ? options_.max_train_steps : options_.num_epochs * steps_an_epoch();
+  }
+  double epoch(int64_t step) const override { return static_cast<double>(step) / static_cast<double>(steps_an_epoch()); }
+  int64_t micro_batches(int64_t step) const override {
+    return std::min(options_.gradient_accumulation_steps, loader_.batches() - first_batch(step));
+  }
+
+  TrainingBatch make(int64_t step, int64_t micro_batch) override {
+    const Batch batch = loader_.batch(step / steps_an_epoch(), first_batch(step) + micro_batch);
+    TrainingBatch made;
+    made.clean = batch.images;
+    made.noise = normal(generator_, batch.images.shape());
+    made.timesteps = integers(generator_, {batch.images.dim(0)}, 0, timesteps_);
+    if (conditioning_.kind != ClassConditioning::none) made.labels = drop_labels(batch.labels);
+    return made;
+  }
+
+ private:
+  int64_t steps_an_epoch() const {
+    const int64_t n = options_.gradient_accumulation_steps;
+    return (loader_.batches() + n - 1) / n;
+  }
+  int64_t first_batch(int64_t step) const { return step % steps_an_epoch() * options_.gradient_accumulation_steps; }
+
+  Tensor drop_labels(const Tensor& labels) {
+    if (options_.label_dropout == 0) return labels;
+    const Tensor kept = labels.clone(), chance = uniform(generator_, labels.shape());
+    int64_t* label = kept.mutable_data<int64_t>();
+    for (int64_t i = 0; i < kept.numel(); ++i)
+      if (chance.data<float>()[i] < options_.label_dropout) label[i] = conditioning_.no_label();
+    return kept;
+  }
+
+  const Loader& loader_;
+  const ConditioningConfig& conditioning_;
+  int64_t timesteps_;
+  DataSourceOptions options_;
+  Generator& generator_;
+};
+
+class ReplaySource final : public BatchSource {
+ public:
+  ReplaySource(const std::string& path, const ConditioningConfig& conditioning)
+      : file_(path), conditioned_(conditioning.kind != ClassConditioning::none) {
+    while (file_.contains(name("clean", steps_))) ++steps_;
+    check(steps_ > 0, "{}: holds no batches (clean.000, noise.000, timesteps.000, ...)", path);
+    const int64_t tensors = steps_ * (conditioned_ ? 4 : 3);
+    check(static_cast<int64_t>(file_.names().size()) == tensors, "{}: holds {} tensors; {} batches need {}: clean, noise, "
+          "timesteps{} of each", path, file_.names().size(), steps_, tensors, conditioned_ ? ", labels" : "");
+  }
+
+  int64_t total_steps() const override { return steps_; }
+  double epoch(int64_t) const override { return 0; }
+  int64_t micro_batches(int64_t) const override { return 1; }
+
+  TrainingBatch make(int64_t step, int64_t) override {
+    TrainingBatch made;
+    made.clean = to_channels_last(file_.load(name("clean", step)).to(Dtype::f32));
+    made.noise = to_channels_last(file_.load(name("noise", step)).to(Dtype::f32));
+    made.timesteps = file_.load(name("timesteps", step));
+    if (conditioned_) made.labels = file_.load(name("labels", step));
+    check(made.clean.rank() == 4 && made.noise.shape() == made.clean.shape() && made.timesteps.dtype() == Dtype::i64 &&
+              made.timesteps.shape() == Shape{made.clean.dim(0)},
+          "{}: batch {} does not fit together: clean {}, noise {}, timesteps {}", file_.path(), step,
+          describe(made.clean), describe(made.noise), describe(made.timesteps));
+    return made;
+  }
+
+ private:
+  static std::string name(const char* what, int64_t step) { return fmt::format("{}.{:03}", what, step); }
+
+  SafetensorsFile file_;
+  bool conditioned_;
+  int64_t steps_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<BatchSource> data_source(const Loader& loader, const ConditioningConfig& conditioning,
+                                         int64_t train_timesteps, const DataSourceOptions& o, Generator& generator) {
+  return std::make_unique<DataSource>(loader, conditioning, train_timesteps, o, generator);
+}
+
+std::unique_ptr<BatchSource> replay_source(const std::string& path, const ConditioningConfig& conditioning) {
+  return std::make_unique<ReplaySource>(path, conditioning);
+}
+
+}  // namespace stipple
