@@ -1,0 +1,46 @@
+#pragma once
+#include <functional>
+
+#include "diffusion/scheduler.h"
+
+// From noise to images: the one loop over a sampler's timesteps.
+//
+//   for each timestep:   m = predict(scale_model_input(x), t);   x = step(m, x)
+//
+// Whatever steers a trajectory enters here, at one of four points, and works with every sampler:
+//   start      Image-to-image (Meng et al. 2021, arXiv:2108.01073) begins at `first`, from an image noised to that
+//   timestep. predict    A guidance that changes what the network answers is a Predict made from others:
+//   classifier_free() below. A
+//              gradient through the network runs it on Vars in there, and finds the clean image by
+//              Sampler::clean_from().
+//   guide      A guidance that moves the image before the step, e.g. along the gradient of a loss of the clean image
+//              (Dhariwal & Nichol 2021, arXiv:2105.05233, section 4), changes sample (or model_output) here.
+//   on_step    What holds after the step: progress, grids, and inpainting (Lugmayr et al. 2022, arXiv:2201.09865),
+//   which
+//              overwrites result.sample outside its mask with NoiseSchedule::add_noise() of the known image.
+
+namespace stipple {
+
+// The network, labels bound: x [N,H,W,C] as scale_model_input made it, and the timestep of all its images -> like x.
+using Predict = std::function<Tensor(const Tensor& x, double timestep)>;
+
+// The network with a label for each image, i64 [N].
+using LabelledPredict = std::function<Tensor(const Tensor& x, double timestep, const Tensor& labels)>;
+
+// Classifier-free guidance: m = m_u + scale (m_c - m_u), with c the labels and u the label that stands for none. Ho &
+// Salimans 2022, arXiv:2207.12598, eq. 6, where scale = 1 + w. One batch of 2N images; of N at scale 1, where m = m_c.
+Predict classifier_free(LabelledPredict network, const Tensor& labels, int64_t unconditional, double scale);
+
+struct SamplingOptions {
+  size_t first = 0;  // index of the timestep to begin with
+  std::function<void(size_t index, Tensor& sample, Tensor& model_output)> guide;
+  std::function<void(size_t index, size_t total, StepResult& result)> on_step;
+  std::function<bool()> cancelled;  // asked before each timestep
+};
+
+// `start` [N,H,W,C] is noise of unit variance, or with first > 0 the sample at timesteps()[first]. Returns the images,
+// undefined where cancelled.
+Tensor sample(Sampler& sampler, const Predict& predict, const Tensor& start, const NoiseSource& noise,
+              const SamplingOptions& options = {});
+
+}  // namespace stipple
