@@ -130,6 +130,7 @@ TEST_CASE("a tensor that lies about itself is rejected", "[safetensors]") {
   check_rejected(with("\"F32\"", "[\"6\"]", "[0,24]"), "shape holds string");
   check_rejected(with("\"F32\"", "[1,1,1,1,1,1,6]", "[0,24]"), "7 dimensions");
   check_rejected(with("\"F32\"", "[18446744073709551616]", "[0,24]"), "shape holds");
+  check_rejected(with("\"F32\"", "[9223372036854775808]", "[0,24]"), "shape holds 9223372036854775808");
   check_rejected(with("\"F32\"", "[9223372036854775807]", "[0,24]"), "too large");
   check_rejected(with("\"U8\"", "[4294967296,4294967296]", "[0,24]"), "too large");
   check_rejected(with("\"F32\"", "[5]", "[0,24]"), "f32[5] has 20 bytes, the file holds 24");
