@@ -1,4 +1,5 @@
-// Pictures: decoding, orientation, refusals, resizing, encoding, grids. The fixtures come from tests/reference/images.py.
+// Pictures: decoding, orientation, refusals, resizing, encoding, grids. The fixtures come from
+// tests/reference/images.py.
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -23,9 +24,7 @@ Image decode_bytes(const std::string& bytes) { return decode(std::as_bytes(std::
 std::string failure(const std::string& bytes) {
   try {
     decode_bytes(bytes);
-  } catch (const Error& error) {
-    return error.what();
-  }
+  } catch (const Error& error) { return error.what(); }
   return "";
 }
 
@@ -111,7 +110,8 @@ TEST_CASE("All eight EXIF orientations are undone in both byte orders", "[image]
   const Image stored = decode_bytes(plain);
   for (const bool little_endian : {false, true})
     for (int orientation = 1; orientation <= 8; ++orientation) {
-      const Image turned = decode_bytes(plain.substr(0, 2) + exif_segment(orientation, little_endian) + plain.substr(2));
+      const Image turned =
+          decode_bytes(plain.substr(0, 2) + exif_segment(orientation, little_endian) + plain.substr(2));
       CAPTURE(orientation, little_endian);
       CHECK(turned == upright(stored, orientation));
       CHECK(turned.height == (orientation >= 5 ? 8 : 6));
@@ -144,8 +144,14 @@ TEST_CASE("Formats that are not read are refused by name", "[image]") {
   CHECK(contains(failure(read_file(fixture("cmyk.jpg"))), "CMYK"));
   CHECK(contains(failure("GIF89a..."), "GIF"));
   CHECK(contains(failure(std::string("II*\0....", 8)), "TIFF"));
-  CHECK(contains(failure(std::string("\0\0\0\x20" "ftypavif", 12)), "AVIF"));
-  CHECK(contains(failure(std::string("\0\0\0\x20" "ftypheic", 12)), "HEIC"));
+  CHECK(contains(failure(std::string("\0\0\0\x20"
+                                     "ftypavif",
+                                     12)),
+                 "AVIF"));
+  CHECK(contains(failure(std::string("\0\0\0\x20"
+                                     "ftypheic",
+                                     12)),
+                 "HEIC"));
   CHECK(contains(failure("\xFF\x0A..."), "JPEG XL"));
   CHECK(contains(failure("<svg xmlns=''>"), "SVG"));
   CHECK(contains(failure("8BPS...."), "Photoshop"));
@@ -183,10 +189,10 @@ TEST_CASE("resize gives Pillow's bits", "[image]") {
         std::vector<uint8_t>{122, 113, 143, 119, 112, 135, 139, 134, 104, 157, 121, 122, 126, 136, 120, 139, 119, 115,
                              111, 141, 126, 117, 140, 124, 126, 131, 129, 156, 132, 116, 127, 97,  146, 121, 122, 137});
   CHECK(resize(noise(5, 4, 1), 9, 7).pixels ==
-        std::vector<uint8_t>{0,   56,  147, 109, 71,  162, 218, 40,  66,  108, 107, 105, 147, 173, 107, 82,
-                             43,  103, 163, 123, 98,  174, 139, 83,  99,  122, 131, 137, 241, 206, 150, 95,
-                             57,  148, 204, 166, 131, 75,  91,  114, 124, 129, 119, 84,  28,  87,  147, 107,
-                             82,  187, 152, 96,  83,  81,  123, 150, 227, 192, 136, 80,  42,  133, 190});
+        std::vector<uint8_t>{0,  56,  147, 109, 71,  162, 218, 40,  66,  108, 107, 105, 147, 173, 107, 82,
+                             43, 103, 163, 123, 98,  174, 139, 83,  99,  122, 131, 137, 241, 206, 150, 95,
+                             57, 148, 204, 166, 131, 75,  91,  114, 124, 129, 119, 84,  28,  87,  147, 107,
+                             82, 187, 152, 96,  83,  81,  123, 150, 227, 192, 136, 80,  42,  133, 190});
 }
 
 TEST_CASE("Grey is Pillow's mixture of the colours, and colours from grey are equal", "[image]") {
@@ -205,7 +211,8 @@ TEST_CASE("The short side is resized and the middle kept", "[image]") {
 
 TEST_CASE("PNG files come back as they were written, with their text", "[image]") {
   for (const int64_t channels : {1, 3}) {
-    const std::string png = encode_png(noise(13, 7, channels), std::vector<PngText>{{"parameters", "Steps: 50"}, {"title", "Grün"}});
+    const std::string png =
+        encode_png(noise(13, 7, channels), std::vector<PngText>{{"parameters", "Steps: 50"}, {"title", "Grün"}});
     CHECK(decode_bytes(png) == noise(13, 7, channels));
     CHECK(png_text(std::as_bytes(std::span(png)), "png") ==
           std::vector<PngText>{{"parameters", "Steps: 50"}, {"title", "Grün"}});

@@ -1,7 +1,8 @@
+#include "diffusion/image/plot.h"
+
 #include <algorithm>
 #include <cmath>
 
-#include "diffusion/image/plot.h"
 #include "tests/catch.h"
 
 using namespace stipple;

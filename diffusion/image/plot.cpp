@@ -161,7 +161,7 @@ Image draw_loss(std::span<const float> losses, const std::string& title, const P
   draw_axes(canvas, axes);
   const std::vector<double> means = smoothed(losses);
   canvas.clip(axes.area);
-  draw_curve(canvas, axes, losses, 1.2, 0.28);
+  draw_curve(canvas, axes, losses, 1.2, 0.33);
   draw_curve(canvas, axes, std::span<const double>(means), 2.6, 1);
   canvas.clip_nothing();
   draw_last(canvas, axes, means);
