@@ -1,0 +1,145 @@
+#include <vector>
+
+#include "kernels/cpu/conv2d_gemm.h"
+#include "kernels/cpu/conv2d_strip.h"
+#include "kernels/cpu/gemm_panels.h"
+
+// Weight gradient: filters x window, summed over pixels.
+//
+// Idea    A is dy as it lies (the filters of one pixel side by side), B is the strip of x as it lies (a row of the
+// window of
+//         one pixel side by side), so nothing is packed. Pixels are cut into blocks, whose sums stay in registers;
+//         blocks add up in a fixed number of partial results, which add up in order at the end.
+// Costs   what is beyond a row of the window is computed and thrown away: with one channel, 13 of 16 lanes.
+
+namespace stipple::cpu::gemm {
+namespace {
+
+constexpr int64_t kTasks = 16;         // pieces of work there should be
+constexpr int64_t kBlockPixels = 256;  // terms of a sum in registers, about
+constexpr int64_t kPartialFloats =
+    1 << 16;  // of larger gradients there are fewer partial results: tasks share out filters
+constexpr int64_t kFilterGroup = 56;
+
+// Blocks of pixels: some rows of one image, or some whole images.
+struct Blocks {
+  int64_t images, rows, per_image, count;
+
+  explicit Blocks(const ConvGeometry& g) {
+    per_image = divide_up(g.ho, std::clamp<int64_t>(kBlockPixels / g.wo, 1, g.ho));
+    rows = divide_up(g.ho, per_image);
+    per_image = divide_up(g.ho, rows);
+    images = std::clamp<int64_t>(kBlockPixels / (g.ho * g.wo), 1, g.n);
+    count = divide_up(g.n, images) * per_image;
+  }
+};
+
+struct WeightGradient {
+  const ConvGeometry& g;
+  Windows in;
+  const float* dy;
+  Blocks blocks;
+  int64_t filter_groups, partials;
+
+  WeightGradient(const float* dy_, const float* x, const ConvGeometry& g_)
+      : g(g_), in{x, g.h, g.w, g.c, g.r, g.s, g.stride, g.top, g.left, g.ho, g.wo}, dy(dy_), blocks(g) {
+    filter_groups = g.k * g.window() > kPartialFloats ? divide_up(g.k, kFilterGroup) : 1;
+    partials = std::clamp<int64_t>(kTasks / filter_groups, 1, blocks.count);
+  }
+  // Whether vectors may read x itself: no zeros around it, and no vector that ends beyond a pixel.
+  bool direct() const { return in.inside() && in.run() % simd::table().lanes == 0; }
+  int64_t strip_floats() const { return direct() ? 0 : blocks.images * in.strip_floats(blocks.rows) + kStripSlack; }
+};
+
+// Where the rows of a block begin in dy and in x (or the strip of it).
+struct Runs {
+  const float *dy, *x;
+  int64_t x_row;  // floats from one row of x to the next
+  std::vector<int64_t> dy_runs, x_runs;
+};
+
+Runs read(const WeightGradient& o, int64_t block, float* strip) {
+  const ConvGeometry& g = o.g;
+  const int64_t image = block / o.blocks.per_image * o.blocks.images, images = std::min(o.blocks.images, g.n - image);
+  const int64_t begin = block % o.blocks.per_image * o.blocks.rows, end = std::min(begin + o.blocks.rows, g.ho);
+  const int64_t strip_image = o.in.strip_floats(end - begin);
+  Runs runs{o.dy + (image * g.ho + begin) * g.wo * g.k, strip, o.in.strip_row()};
+  if (o.direct()) runs.x = o.in.x + (image * g.h + begin * g.stride) * g.w * g.c, runs.x_row = g.w * g.c;
+  for (int64_t n = 0; n < images; ++n) {
+    if (!o.direct()) copy_strip(strip + n * strip_image, o.in, image + n, begin, end);
+    for (int64_t i = 0; i < end - begin; ++i) {
+      runs.dy_runs.push_back((n * g.ho + i) * g.wo * g.k);
+      runs.x_runs.push_back(n * (o.direct() ? g.h * runs.x_row : strip_image) + i * g.stride * runs.x_row);
+    }
+  }
+  return runs;
+}
+
+// Adds (or writes) what a block has for filters [k0, k1) to one partial result.
+void add_block(const WeightGradient& o, const Runs& runs, float* partial, bool add, int64_t k0, int64_t k1) {
+  const ConvGeometry& g = o.g;
+  simd::GemmTile tile{.c_row = g.window(), .start = nullptr, .start_row = g.window(), .a_row = 1, .a_step = g.k};
+  tile.b_step = g.stride * g.c;
+  tile.steps = g.wo, tile.runs = runs.dy_runs.size();
+  tile.a_runs = runs.dy_runs.data(), tile.b_runs = runs.x_runs.data();
+  const int64_t width = simd::table().gemm_columns;
+  for (int64_t r = 0; r < g.r; ++r)
+    for (int64_t e = 0; e < o.in.run(); e += width)
+      for_pieces(k1 - k0, simd::table().gemm_rows, [&](int64_t first, int64_t rows) {
+        tile.rows = rows, tile.columns = std::min(width, o.in.run() - e);
+        tile.a = runs.dy + k0 + first, tile.b = runs.x + r * runs.x_row + e;
+        tile.c = partial + (k0 + first) * g.window() + r * o.in.run() + e;
+        if (add) tile.start = tile.c;
+        simd::table().gemm_tile(tile);
+      });
+}
+
+void run_task(const WeightGradient& o, int64_t task, float* partial_results, float* strip) {
+  const int64_t partial = task / o.filter_groups, group = task % o.filter_groups;
+  const int64_t k0 = o.g.k * group / o.filter_groups, k1 = o.g.k * (group + 1) / o.filter_groups;
+  const int64_t first = o.blocks.count * partial / o.partials, last = o.blocks.count * (partial + 1) / o.partials;
+  for (int64_t block = first; block < last; ++block)
+    add_block(o, read(o, block, strip), partial_results + partial * o.g.k * o.g.window(), block > first, k0, k1);
+}
+
+// to = (to +) the sum of `count` partial results of n floats, in order.
+void reduce(const Destination& d, const float* partials, int64_t count, int64_t n) {
+  parallel_for_ranges(n, 1 << 14, [&](int64_t begin, int64_t end) {
+    if (!d.add) std::copy(partials + begin, partials + end, d.to + begin);
+    for (int64_t p = d.add ? 0 : 1; p < count; ++p)
+      for (int64_t i = begin; i < end; ++i) d.to[i] += partials[p * n + i];
+  });
+}
+
+void clear(const Destination& d, int64_t n) {
+  if (!d.add) std::fill_n(d.to, n, 0.f);
+}
+
+void bias_gradient(const Destination& d, const float* dy, int64_t pixels, int64_t k) {
+  const int64_t partials = std::clamp<int64_t>(pixels / kBlockPixels, 1, 64);
+  const Tensor sums = Tensor::zeros({partials, k});
+  float* to = sums.mutable_data<float>();
+  parallel_for(partials, [&](int64_t p) {
+    const int64_t last = pixels * (p + 1) / partials;
+    for (int64_t begin = pixels * p / partials; begin < last; begin += kBlockPixels)
+      simd::table().column_sums(to + p * k, dy + begin * k, std::min(kBlockPixels, last - begin), k);
+  });
+  reduce(d, to, partials, k);
+}
+
+}  // namespace
+
+void conv2d_weight_gradient(Destination dweight, Destination dbias, const float* dy, const float* x,
+                            const ConvGeometry& g) {
+  if (dbias.to) bias_gradient(dbias, dy, g.pixels(), g.k);
+  if (!dweight.to) return;
+  if (g.n == 0) return clear(dweight, g.k * g.window());
+  const WeightGradient o(dy, x, g);
+  const Tensor partials({o.partials, g.k, g.window()}), strips({threads(), o.strip_floats()});
+  float *sums = partials.mutable_data<float>(), *scratch = strips.mutable_data<float>();
+  parallel_for(o.partials * o.filter_groups,
+               [&](int64_t task) { run_task(o, task, sums, scratch + thread_index() * o.strip_floats()); });
+  reduce(dweight, sums, o.partials, g.k * g.window());
+}
+
+}  // namespace stipple::cpu::gemm
