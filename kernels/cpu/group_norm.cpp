@@ -1,8 +1,12 @@
 #include "kernels/group_norm.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/simd/simd.h"
 #include "kernels/launch.h"
 
 namespace stipple::cpu {
@@ -84,11 +88,221 @@ void oracle_backward(const GroupNormGrads& to, const T* dy, const T* x, const T*
   put<T>(to.dbeta, dbeta);
 }
 
+// The fast one, f32: two passes over an image, sums and map, the second mostly from cache.
+//
+// Groups do not matter to either pass: both see an image as a matrix whose columns are channels, and sums of columns
+// are folded into groups afterwards. Where channels are few or odd, several pixels make one row, so that rows fill
+// whole vectors. Large images are cut into pieces; sums of pieces meet in a fixed order, whoever computed them.
+
+struct Cut : Extents {
+  static constexpr int64_t kPieceElements = 1 << 15, kMostPieces = 16;
+  static constexpr int64_t kManyImages = 8;  // so many keep all threads busy without cutting
+
+  int64_t columns, rows, piece_rows, pieces;  // pixels at the end that fill no row belong to the last piece
+
+  explicit Cut(const Extents& e) : Extents(e) {
+    const int64_t lanes = simd::table().lanes;
+    int64_t row_pixels = lanes / std::gcd(lanes, channels);
+    while (row_pixels * channels < 4 * lanes) row_pixels *= 2;
+    columns = std::min(row_pixels, pixels) * channels;
+    rows = pixels * channels / columns;
+    piece_rows = std::max((rows + kMostPieces - 1) / kMostPieces, kPieceElements / columns + 1);
+    pieces = (rows + piece_rows - 1) / piece_rows;
+  }
+
+  int64_t image(int64_t n) const { return n * pixels * channels; }
+
+  // f(offset of the first element, rows, columns) for the matrix, or two, that make a piece
+  template <typename F>
+  void for_matrices(int64_t n, int64_t piece, F&& f) const {
+    const int64_t first = piece * piece_rows, last = std::min(rows, first + piece_rows);
+    f(image(n) + first * columns, last - first, columns);
+    const int64_t rest = pixels * channels - rows * columns;
+    if (last == rows && rest > 0) f(image(n) + rows * columns, int64_t{1}, rest);
+  }
+};
+
+// pass.sum(image, piece) for all pieces, pass.finish(image), then pass.map(image, piece). Many images: one thread an
+// image, which it finds in its cache the second time.
+template <typename Pass>
+void run(Pass& pass, const Cut& cut) {
+  if (cut.images < Cut::kManyImages) {
+    parallel_for(cut.images * cut.pieces, [&](int64_t i) { pass.sum(i / cut.pieces, i % cut.pieces); });
+    for (int64_t n = 0; n < cut.images; ++n) pass.finish(n);
+    return parallel_for(cut.images * cut.pieces, [&](int64_t i) { pass.map(i / cut.pieces, i % cut.pieces); });
+  }
+  parallel_for(cut.images, [&](int64_t n) {
+    for (int64_t i = 0; i < cut.pieces; ++i) pass.sum(n, i);
+    pass.finish(n);
+    for (int64_t i = 0; i < cut.pieces; ++i) pass.map(n, i);
+  });
+}
+
+struct Sums {
+  double first = 0, second = 0;
+  void operator+=(const Sums& other) { first += other.first, second += other.second; }
+};
+
+// Two sums a column.
+struct ColumnSums {
+  std::vector<double> first, second;
+
+  explicit ColumnSums(const Cut& cut) : first(cut.columns), second(cut.columns) {}
+  // to[bin(channel)] += the sums of the columns of that channel
+  template <typename F>
+  void fold(Sums* to, int64_t channels, F&& bin) const {
+    for (size_t c = 0; c < first.size(); ++c) to[bin(c % channels)] += {first[c], second[c]};
+  }
+};
+
+// Coefficients of the channels, repeated along a row.
+struct Coefficients {
+  const Cut& cut;
+  std::vector<float> values;
+
+  explicit Coefficients(const Cut& c) : cut(c), values(5 * c.columns) {}
+  float* operator[](int i) { return values.data() + i * cut.columns; }
+  // Coefficient i of channel c = f(c, its group).
+  template <typename F>
+  void set(int i, F&& f) {
+    float* row = (*this)[i];
+    for (int64_t c = 0; c < cut.channels; ++c) row[c] = static_cast<float>(f(c, c / cut.width));
+    for (int64_t c = cut.channels; c < cut.columns; ++c) row[c] = row[c - cut.channels];
+  }
+  simd::NormColumns pointers() { return {(*this)[0], (*this)[1], (*this)[2], (*this)[3], (*this)[4]}; }
+};
+
+struct Forward {
+  const Cut& cut;
+  const float *x, *gamma, *beta;
+  float *y, *mean, *rstd;
+  const GroupNormOptions& options;
+  std::vector<Sums> partial = std::vector<Sums>(cut.images * cut.pieces * cut.groups);
+  std::vector<Sums> exact = std::vector<Sums>(cut.images * cut.groups);  // mean and rstd of the groups, in double
+
+  // Sums are those of x - shift, where shift is an element of the group: nothing cancels, however far from zero the
+  // group lies.
+  float shift(int64_t n, int64_t g) const { return x[cut.image(n) + g * cut.width]; }
+
+  void sum(int64_t n, int64_t piece) {
+    Coefficients shifts(cut);
+    shifts.set(0, [&](int64_t, int64_t g) { return shift(n, g); });
+    ColumnSums sums(cut);
+    cut.for_matrices(n, piece, [&](int64_t at, int64_t rows, int64_t columns) {
+      simd::table().column_moments(sums.first.data(), sums.second.data(), x + at, shifts[0], rows, columns);
+    });
+    sums.fold(&partial[(n * cut.pieces + piece) * cut.groups], cut.channels, [&](int64_t c) { return c / cut.width; });
+  }
+
+  void finish(int64_t n) {
+    for (int64_t g = 0; g < cut.groups; ++g) {
+      Sums total;
+      for (int64_t i = 0; i < cut.pieces; ++i) total += partial[(n * cut.pieces + i) * cut.groups + g];
+      const double offset = total.first / cut.group_size();
+      const double variance = std::max(0.0, total.second / cut.group_size() - offset * offset);
+      const int64_t at = n * cut.groups + g;
+      exact[at] = {shift(n, g) + offset, 1 / std::sqrt(variance + options.eps)};
+      mean[at] = static_cast<float>(exact[at].first);
+      rstd[at] = static_cast<float>(exact[at].second);
+    }
+  }
+
+  // z = scale (x - mean) + bias, where the bias makes up for the rounding of the mean to f32.
+  void map(int64_t n, int64_t piece) {
+    const Sums* of = &exact[n * cut.groups];
+    const float* rounded = mean + n * cut.groups;
+    Coefficients k(cut);
+    k.set(0, [&](int64_t, int64_t g) { return rounded[g]; });
+    k.set(1, [&](int64_t c, int64_t g) { return gamma[c] * of[g].second; });
+    k.set(2, [&](int64_t c, int64_t g) { return beta[c] - gamma[c] * of[g].second * (of[g].first - rounded[g]); });
+    cut.for_matrices(n, piece, [&](int64_t at, int64_t rows, int64_t columns) {
+      simd::table().normalize(y + at, x + at, k.pointers(), rows, columns, options.silu);
+    });
+  }
+};
+
+struct Backward {
+  const Cut& cut;
+  const float *dy, *x, *gamma, *beta, *mean, *rstd;
+  float* dx;  // null: not wanted
+  bool silu;
+  // Of dz and dz (x - mean), by channel; the first piece of an image ends with the sums of the whole image.
+  std::vector<Sums> partial = std::vector<Sums>(cut.images * cut.pieces * cut.channels);
+  std::vector<Sums> pull = std::vector<Sums>(cut.images * cut.groups);  // and slope, see simd::NormColumns
+
+  Sums* channel_sums(int64_t n, int64_t piece = 0) { return &partial[(n * cut.pieces + piece) * cut.channels]; }
+
+  Coefficients coefficients(int64_t n) const {
+    Coefficients k(cut);
+    const int64_t first = n * cut.groups;
+    k.set(0, [&](int64_t, int64_t g) { return mean[first + g]; });
+    k.set(1, [&](int64_t c, int64_t g) { return gamma[c] * rstd[first + g]; });
+    k.set(2, [&](int64_t c, int64_t) { return beta[c]; });
+    k.set(3, [&](int64_t, int64_t g) { return pull[first + g].first; });
+    k.set(4, [&](int64_t, int64_t g) { return pull[first + g].second; });
+    return k;
+  }
+
+  void sum(int64_t n, int64_t piece) {
+    Coefficients k = coefficients(n);
+    ColumnSums sums(cut);
+    cut.for_matrices(n, piece, [&](int64_t at, int64_t rows, int64_t columns) {
+      simd::table().normalize_sums(sums.first.data(), sums.second.data(), dy + at, x + at, k.pointers(), rows, columns,
+                                   silu);
+    });
+    sums.fold(channel_sums(n, piece), cut.channels, [](int64_t c) { return c; });
+  }
+
+  // pull = rstd/m sum gamma dz, slope = rstd^3/m sum gamma dz (x - mean)
+  void finish(int64_t n) {
+    Sums* total = channel_sums(n);
+    for (int64_t c = 0; c < cut.channels; ++c) {
+      for (int64_t i = 1; i < cut.pieces; ++i) total[c] += channel_sums(n, i)[c];
+      pull[n * cut.groups + c / cut.width] += {gamma[c] * total[c].first, gamma[c] * total[c].second};
+    }
+    for (int64_t i = n * cut.groups; i < (n + 1) * cut.groups; ++i) {
+      const double r = rstd[i];
+      pull[i] = {pull[i].first * r / cut.group_size(), pull[i].second * r * r * r / cut.group_size()};
+    }
+  }
+
+  void map(int64_t n, int64_t piece) {
+    if (!dx) return;
+    Coefficients k = coefficients(n);
+    cut.for_matrices(n, piece, [&](int64_t at, int64_t rows, int64_t columns) {
+      simd::table().normalize_backward(dx + at, dy + at, x + at, k.pointers(), rows, columns, silu);
+    });
+  }
+
+  void parameters(const Grad& dgamma, const Grad& dbeta) {
+    std::vector<double> slope(cut.channels), bias(cut.channels);
+    for (int64_t n = 0; n < cut.images; ++n)
+      for (int64_t c = 0; c < cut.channels; ++c) {
+        slope[c] += channel_sums(n)[c].second * rstd[n * cut.groups + c / cut.width];
+        bias[c] += channel_sums(n)[c].first;
+      }
+    put<float>(dgamma, slope);
+    put<float>(dbeta, bias);
+  }
+};
+
 }  // namespace
 
 void group_norm(GroupNormOut& out, const Tensor& x, const Tensor& gamma, const Tensor& beta,
                 const GroupNormOptions& o) {
   const Extents e(x, o.groups);
+  if (x.numel() > 0 && !use_oracle("GROUP_NORM", x.dtype())) {
+    const Cut cut(e);
+    Forward pass{cut,
+                 x.data<float>(),
+                 gamma.data<float>(),
+                 beta.data<float>(),
+                 out.y.mutable_data<float>(),
+                 out.mean.mutable_data<float>(),
+                 out.rstd.mutable_data<float>(),
+                 o};
+    return run(pass, cut);
+  }
   for_real("group_norm", x.dtype(),
            [&]<typename T>(T) { oracle(out, x.data<T>(), gamma.data<T>(), beta.data<T>(), e, o); });
 }
@@ -96,6 +310,20 @@ void group_norm(GroupNormOut& out, const Tensor& x, const Tensor& gamma, const T
 void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma,
                          const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions& o) {
   const Extents e(x, o.groups);
+  if (x.numel() > 0 && !use_oracle("GROUP_NORM", x.dtype())) {
+    const Cut cut(e);
+    Backward pass{cut,
+                  dy.data<float>(),
+                  x.data<float>(),
+                  gamma.data<float>(),
+                  beta.data<float>(),
+                  mean.data<float>(),
+                  rstd.data<float>(),
+                  to.dx.mutable_data<float>(),
+                  o.silu};
+    run(pass, cut);
+    return pass.parameters(to.dgamma, to.dbeta);
+  }
   for_real("group_norm", x.dtype(), [&]<typename T>(T) {
     oracle_backward(to, dy.data<T>(), x.data<T>(), gamma.data<T>(), beta.data<T>(), mean.data<T>(), rstd.data<T>(), e,
                     o);

@@ -1,0 +1,119 @@
+#include "kernels/group_norm.h"
+#include "tests/catch.h"
+#include "tests/compare.h"
+#include "tests/ops/random_tensor.h"
+#include "tests/rung_guard.h"
+
+namespace stipple {
+namespace {
+
+struct Case {
+  Shape shape;
+  int64_t groups;
+};
+
+// Groups one channel wide, three, 28; rows that fill no vector; fewer pixels than lanes; pictures of several pieces, in
+// one image and in many.
+const Case kCases[] = {{{1, 1, 1, 12}, 2},    {{2, 7, 5, 6}, 3}, {{3, 4, 4, 224}, 32},  {{1, 28, 28, 32}, 8},
+                       {{2, 3, 3, 1}, 1},     {{9, 5, 3, 3}, 1}, {{1, 65, 33, 28}, 28}, {{2, 64, 64, 48}, 4},
+                       {{8, 33, 31, 40}, 10}, {{2, 9, 35}, 5},   {{1, 130, 127, 7}, 7}, {{3, 2, 2, 512}, 32},
+                       {{2, 1, 1, 672}, 32},  {{4, 6}, 2}};
+
+struct Inputs {
+  Tensor x, gamma, beta, dy;
+
+  explicit Inputs(const Shape& shape, float shift = 0.5f)
+      : x(random_tensor(shape, 1, 2, shift)),
+        gamma(random_tensor({shape[-1]}, 2)),
+        beta(random_tensor({shape[-1]}, 3)),
+        dy(random_tensor(shape, 4)) {}
+};
+
+struct Results {
+  GroupNormOut out;
+  Tensor dx, dgamma, dbeta;
+};
+
+Results run(const Inputs& in, const GroupNormOptions& o, Dtype dtype = Dtype::f32) {
+  const auto to = [&](const Tensor& t) { return t.to(dtype); };
+  Results r{kernels::group_norm(to(in.x), to(in.gamma), to(in.beta), o), Tensor(in.x.shape(), dtype),
+            Tensor(in.gamma.shape(), dtype), Tensor(in.beta.shape(), dtype)};
+  kernels::group_norm_backward({r.dx, {r.dgamma}, {r.dbeta}}, to(in.dy), to(in.x), to(in.gamma), to(in.beta),
+                               r.out.mean, r.out.rstd, o);
+  return r;
+}
+
+Results run_on(int threads, const Inputs& in, const GroupNormOptions& o) {
+  const ThreadsGuard guard(threads);
+  return run(in, o);
+}
+
+}  // namespace
+
+TEST_CASE("group_norm in f32 agrees with its oracle in f64", "[group_norm]") {
+  const PoisonGuard poison;
+  for (const auto& [shape, groups] : kCases)
+    for (bool silu : {false, true}) {
+      INFO(to_string(shape) << " in " << groups << " groups" << (silu ? ", SiLU" : ""));
+      const Inputs in(shape);
+      const GroupNormOptions o{groups, 1e-5, silu};
+      const Results fast = run(in, o), oracle = run(in, o, Dtype::f64);
+      CHECK(relative_error(fast.out.y, oracle.out.y) < 1e-6);
+      CHECK(relative_error(fast.out.mean, oracle.out.mean) < 1e-6);
+      CHECK(relative_error(fast.out.rstd, oracle.out.rstd) < 1e-6);
+      CHECK(relative_error(fast.dx, oracle.dx) < 1e-5);
+      CHECK(relative_error(fast.dgamma, oracle.dgamma) < 1e-5);
+      CHECK(relative_error(fast.dbeta, oracle.dbeta) < 2e-6);
+    }
+}
+
+TEST_CASE("group_norm loses no digits far from zero", "[group_norm]") {
+  for (float shift : {1e3f, -1e4f, 1e5f}) {
+    const Inputs in({2, 32, 32, 24}, shift);
+    const GroupNormOptions o{8, 1e-5, true};
+    CHECK(relative_error(run(in, o).out.y, run(in, o, Dtype::f64).out.y) < 1e-6);
+  }
+}
+
+TEST_CASE("group_norm of a large constant is its bias", "[group_norm]") {
+  Inputs in({2, 16, 16, 12});
+  in.x.fill(1e6);
+  const Tensor y = kernels::group_norm(in.x, in.gamma, in.beta, {4, 1e-5, false}).y;
+  for (int64_t i = 0; i < y.numel(); ++i) REQUIRE(y.data<float>()[i] == in.beta.data<float>()[i % 12]);
+}
+
+TEST_CASE("group_norm does not depend on the number of threads", "[group_norm]") {
+  for (const Shape& shape : {Shape{1, 96, 80, 32}, Shape{11, 9, 9, 20}}) {
+    const Inputs in(shape);
+    const GroupNormOptions o{4, 1e-5, true};
+    const Results one = run_on(1, in, o), two = run_on(2, in, o);
+    CHECK(same_bits(one.out.y, two.out.y));
+    CHECK(same_bits(one.dx, two.dx));
+    CHECK(same_bits(one.dgamma, two.dgamma));
+    CHECK(same_bits(one.dbeta, two.dbeta));
+  }
+}
+
+TEST_CASE("an image's group_norm does not depend on its batch", "[group_norm]") {
+  const Inputs many({9, 64, 48, 24});
+  const GroupNormOptions o{6, 1e-5, true};
+  const Tensor batch = kernels::group_norm(many.x, many.gamma, many.beta, o).y;
+  CHECK(same_bits(kernels::group_norm(many.x.slice(7, 8), many.gamma, many.beta, o).y, batch.slice(7, 8)));
+}
+
+TEST_CASE("group_norm adds to gradients where told, and leaves out those not wanted", "[group_norm]") {
+  const Inputs in({3, 8, 8, 12});
+  const GroupNormOptions o{3, 1e-5, true};
+  const Results r = run(in, o);
+  Tensor twice = r.dgamma.clone();
+  kernels::group_norm_backward({{}, {twice, true}, {}}, in.dy, in.x, in.gamma, in.beta, r.out.mean, r.out.rstd, o);
+  for (int c = 0; c < 12; ++c) CHECK(twice.data<float>()[c] == Approx(2 * r.dgamma.data<float>()[c]));
+}
+
+TEST_CASE("group_norm names what does not fit", "[group_norm]") {
+  const Inputs in({1, 2, 2, 6});
+  CHECK_THROWS_WITH(kernels::group_norm(in.x, in.gamma, in.beta, {4}),
+                    Contains("6 channels do not divide into 4 groups"));
+}
+
+}  // namespace stipple
