@@ -147,4 +147,18 @@ Var UNet2DModel::operator()(const Var& sample, const Tensor& timesteps, const Te
   return conv_out(conv_norm_out(h, true));
 }
 
+void UNet2DModel::set_gradient_checkpointing(bool on) {
+  const auto set = [on](auto& blocks) {
+    for (auto& block : blocks) {
+      for (ResnetBlock& resnet : block.resnets) resnet.checkpointing = on;
+      for (AttentionBlock& attention : block.attentions) attention.checkpointing = on;
+    }
+  };
+  set(down_blocks);
+  set(up_blocks);
+  if (!mid_block) return;
+  mid_block->resnet0.checkpointing = mid_block->resnet1.checkpointing = on;
+  if (mid_block->attention) mid_block->attention->checkpointing = on;
+}
+
 }  // namespace stipple

@@ -32,6 +32,9 @@ struct UNet2DModel {
   // i64 or f32 [N] (timestep) or f32 [N, T] (identity). A missing or superfluous label throws.
   Var operator()(const Var& sample, const Tensor& timesteps, const Tensor& labels = {}) const;
 
+  // Trades time for memory in training: blocks recompute their activations in the backward pass.
+  void set_gradient_checkpointing(bool);
+
  private:
   Tensor waves(const Tensor& numbers, Dtype) const;  // [N] -> [N, block_out_channels[0]]
   Var embed_class(const Tensor& labels, Dtype) const;

@@ -38,6 +38,10 @@ Var ResnetBlock::normed(const GroupNorm& norm, const Var& x) const {
 }
 
 Var ResnetBlock::operator()(const Var& x, const Var& embedding) const {
+  return checkpointing ? checkpoint([this, x, embedding] { return forward(x, embedding); }) : forward(x, embedding);
+}
+
+Var ResnetBlock::forward(const Var& x, const Var& embedding) const {
   Var h = conv1(resampled(resample, normed(norm1, x)));
   const Var time = as_map(time_emb_proj(activation(options.act_fn, embedding)));
   if (options.scale_shift) {

@@ -31,11 +31,13 @@ struct ResnetBlock {
   std::optional<Conv2d> conv_shortcut;
   ResnetOptions options;
   Resample resample;
+  bool checkpointing = false;  // keeps nothing for the backward pass but its inputs
 
   ResnetBlock(Scope, int64_t in, int64_t out, const ResnetOptions&, Resample = Resample::none);
   Var operator()(const Var& x, const Var& embedding) const;  // [N, H, W, in], [N, T] -> [N, H', W', out]
 
  private:
+  Var forward(const Var& x, const Var& embedding) const;
   Var normed(const GroupNorm&, const Var& x) const;  // then the activation
 };
 

@@ -65,6 +65,10 @@ AttentionBlock::AttentionBlock(Scope scope, const AttentionOptions& o)
       output_scale_factor(o.output_scale_factor) {}
 
 Var AttentionBlock::operator()(const Var& x) const {
+  return checkpointing ? checkpoint([this, x] { return forward(x); }) : forward(x);
+}
+
+Var AttentionBlock::forward(const Var& x) const {
   const Var normed = norm ? (*norm)(x) : x;
   const Var tokens = reshape(normed, {x.dim(0), x.dim(1) * x.dim(2), x.dim(3)});
   const Var mixed = attention(to_q(tokens), to_k(tokens), to_v(tokens), heads);

@@ -55,9 +55,13 @@ struct AttentionBlock {
   Linear to_q, to_k, to_v, to_out;
   int64_t heads;
   double output_scale_factor;
+  bool checkpointing = false;  // keeps nothing for the backward pass but x
 
   AttentionBlock(Scope, const AttentionOptions&);
   Var operator()(const Var& x) const;  // [N, H, W, C] -> [N, H, W, C]
+
+ private:
+  Var forward(const Var& x) const;
 };
 
 }  // namespace stipple

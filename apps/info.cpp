@@ -1,0 +1,77 @@
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "apps/command.h"
+#include "diffusion/derive_unet.h"
+#include "diffusion/memory_estimate.h"
+
+namespace stipple {
+namespace {
+
+struct InfoCommand {
+  CommonOptions common;
+  std::string model;
+};
+
+using Json = nlohmann::ordered_json;
+
+Json describe_pipeline(const Pipeline& pipeline) {
+  const UNet2DConfig& unet = pipeline.denoiser.unet.config;
+  const MemoryEstimate memory = estimate_memory(pipeline, unet.sample_height.value_or(64), unet.sample_width.value_or(64));
+  Json tensors = Json::object();
+  for (const Parameter& p : pipeline.parameters.all())
+    tensors[p.name()] = std::vector<int64_t>(p.shape().begin(), p.shape().end());
+  return {{"parameters", pipeline.parameters.count()},
+          {"tensors", pipeline.parameters.all().size()},
+          {"memory", {{"weights", memory.weights}, {"training_state", memory.training_state}, {"activations", memory.activations}}},
+          {"unet", Json::parse(unet.to_json())},
+          {"conditioning", Json::parse(pipeline.denoiser.conditioning.to_json())},
+          {"scheduler", Json::parse(pipeline.scheduler.to_json())},
+          {"shapes", tensors}};
+}
+
+std::string mebibytes(int64_t bytes) { return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20)); }
+
+void print(const Pipeline& pipeline) {
+  const UNet2DConfig& unet = pipeline.denoiser.unet.config;
+  const ConditioningConfig& conditioning = pipeline.denoiser.conditioning;
+  const int64_t height = unet.sample_height.value_or(64), width = unet.sample_width.value_or(64);
+  const MemoryEstimate memory = estimate_memory(pipeline, height, width);
+  std::printf("parameters    %s in %zu tensors\n", fmt::format("{}", pipeline.parameters.count()).c_str(),
+              pipeline.parameters.all().size());
+  std::printf("network       %s\n", summary(unet).c_str());
+  std::printf("pictures      %lldx%lld, %lld channels; sides are multiples of %lld\n", static_cast<long long>(height),
+              static_cast<long long>(width), static_cast<long long>(pipeline.denoiser.image_channels()),
+              static_cast<long long>(unet.size_divisor()));
+  std::printf("classes       %s\n", conditioning.kind == ClassConditioning::none
+                                        ? "none"
+                                        : fmt::format("{}, by {}{}", conditioning.classes, name_of(conditioning.kind),
+                                                      conditioning.label_dropout ? ", guidance possible" : "").c_str());
+  std::printf("scheduler     %s, %s betas, %lld timesteps, predicts %s\n", pipeline.scheduler.class_name.c_str(),
+              pipeline.scheduler.beta_schedule.c_str(), static_cast<long long>(pipeline.scheduler.num_train_timesteps),
+              pipeline.scheduler.prediction_type.c_str());
+  std::printf("memory        weights %s; training adds about %s and %s a picture of the batch\n",
+              mebibytes(memory.weights).c_str(), mebibytes(memory.training_state).c_str(), mebibytes(memory.activations).c_str());
+}
+
+void run(const InfoCommand& o) {
+  o.common.apply();
+  std::vector<std::string> notices;
+  const auto pipeline = Pipeline::load(o.model, notices);
+  print_notices(notices);
+  if (o.common.json) std::printf("%s\n", describe_pipeline(*pipeline).dump(2).c_str());
+  else print(*pipeline);
+}
+
+}  // namespace
+
+void add_info(CLI::App& app) {
+  auto o = std::make_shared<InfoCommand>();
+  CLI::App* command = app.add_subcommand("info", "what a pipeline is made of");
+  command->add_option("--model", o->model, "pipeline folder")->required();
+  o->common.add_to(*command, false, true);
+  command->callback([o] { run(*o); });
+}
+
+}  // namespace stipple

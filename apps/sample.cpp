@@ -1,0 +1,121 @@
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "apps/command.h"
+#include "apps/progress.h"
+#include "diffusion/generate.h"
+#include "diffusion/image/encode.h"
+#include "diffusion/image/grid.h"
+
+namespace stipple {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct SampleCommand {
+  CommonOptions common;
+  GenerateOptions generate;
+  std::string model, out, seeds, classes;
+  int64_t count = 0, nrow = 0;
+  bool separate = false;
+};
+
+// --seeds wins over --seed and --count; with one class for each image, as many images as classes.
+std::vector<uint64_t> seeds_of(const SampleCommand& o, size_t classes) {
+  if (!o.seeds.empty()) {
+    const auto listed = parse_ranges("--seeds", o.seeds);
+    return {listed.begin(), listed.end()};
+  }
+  const int64_t count = o.count ? o.count : std::max<int64_t>(classes > 1 ? static_cast<int64_t>(classes) : 16, 1);
+  std::vector<uint64_t> seeds;
+  for (int64_t i = 0; i < count; ++i) seeds.push_back(o.common.seed + static_cast<uint64_t>(i));
+  return seeds;
+}
+
+// One class for all, a list with one for each, or a shorter list that is gone through again and again.
+std::vector<int64_t> classes_of(const std::vector<int64_t>& listed, size_t count) {
+  std::vector<int64_t> classes;
+  for (size_t i = 0; !listed.empty() && i < count; ++i) classes.push_back(listed[i % listed.size()]);
+  return classes;
+}
+
+void check_output(const SampleCommand& o) {
+  const fs::path parent = fs::path(o.out).parent_path();
+  check(parent.empty() || fs::is_directory(parent), "--out {}: the folder {} does not exist", o.out, parent.string());
+  check(!fs::is_directory(o.out), "--out {}: is a folder; a PNG file's name is expected", o.out);
+}
+
+// "grid.png" -> "grid-0007.png", after the image's seed.
+fs::path separate_name(const fs::path& out, uint64_t seed) {
+  return out.parent_path() / fmt::format("{}-{:04}{}", out.stem().string(), seed, out.extension().string());
+}
+
+std::vector<std::string> write_images(const SampleCommand& o, const Tensor& images, int64_t classes) {
+  if (!o.separate) {
+    const int64_t nrow = o.nrow ? o.nrow : classes > 1 && images.dim(0) % classes == 0 ? images.dim(0) / classes : 8;
+    write_png(o.out, make_grid(images, {.nrow = nrow}));
+    return {o.out};
+  }
+  std::vector<std::string> files;
+  for (int64_t i = 0; i < images.dim(0); ++i) {
+    const auto& seeds = o.generate.seeds;
+    files.push_back(separate_name(o.out, seeds.empty() ? static_cast<uint64_t>(i) : seeds[i]).string());
+    write_png(files.back(), to_image(images[i]));
+  }
+  return files;
+}
+
+void run(SampleCommand& o) {
+  o.common.apply();
+  check_output(o);
+  std::vector<std::string> notices;
+  const auto pipeline = Pipeline::load(o.model, notices);
+  print_notices(notices);
+  const auto listed = o.classes.empty() ? std::vector<int64_t>{} : parse_ranges("--class", o.classes);
+  GenerateOptions& g = o.generate;
+  if (g.noise_file.empty()) g.seeds = seeds_of(o, listed.size());
+  g.classes = classes_of(listed, g.noise_file.empty() ? g.seeds.size() : listed.size());
+  Progress progress("sampling");
+  g.on_step = [&](int64_t done, int64_t total) { progress.update(done, total); };
+  g.cancelled = interrupted;
+  const Tensor images = generate(*pipeline, g);
+  if (!images) throw Interrupted{};
+  const auto files = write_images(o, images, static_cast<int64_t>(listed.size()));
+  if (o.common.json) std::printf("%s\n", nlohmann::ordered_json{{"images", images.dim(0)}, {"files", files}}.dump().c_str());
+}
+
+void add_sampler_flags(CLI::App& c, GenerateOptions& g) {
+  c.add_option("--sampler", g.sampler, "ddpm, ddim (default: the pipeline's)");
+  c.add_option("--steps", g.steps, "denoising steps (default: DDPM all, others 50)")->check(CLI::Range(1, 1000000));
+  c.add_option("--eta", g.step.eta, "DDIM: share of DDPM's noise")->check(CLI::NonNegativeNumber)->capture_default_str();
+  c.add_flag("--use-clipped-model-output", g.step.use_clipped_model_output, "DDIM: recompute the noise from the clipped image");
+  c.add_option("--guidance-scale,--cfg-scale", g.guidance_scale, "classifier-free guidance; 1: none")->capture_default_str();
+  c.add_option("--height", g.height, "default: the network's sample_size")->check(CLI::Range(1, 65536));
+  c.add_option("--width", g.width)->check(CLI::Range(1, 65536));
+  c.add_option("--rng", g.rng, "random numbers: philox (the same on every device) or torch (PyTorch's on the CPU)")
+      ->check(CLI::IsMember({"philox", "torch"}))->capture_default_str();
+  c.add_option("--batch-size", g.batch_size, "images drawn together")->check(CLI::Range(1, 65536))->capture_default_str();
+  c.add_option("--noise", g.noise_file, "safetensors: start from `noise`, take step k's from noise.00k, instead of seeds");
+  c.add_option("--trajectory", g.trajectory_file, "safetensors to write: step.000, ..., x0.000, ...");
+}
+
+}  // namespace
+
+void add_sample(CLI::App& app) {
+  auto o = std::make_shared<SampleCommand>();
+  CLI::App* command = app.add_subcommand("sample", "draw pictures with a pipeline");
+  command->add_option("--model", o->model, "pipeline folder")->required();
+  command->add_option("--out", o->out, "PNG: a grid, or with --separate the name to which seeds are added")->required();
+  command->add_option("--count", o->count, "pictures, of --seed, --seed + 1, ... (default 16)")->check(CLI::Range(1, 1 << 20));
+  command->add_option("--seeds", o->seeds, "instead: 0-15 or 3,7,9")->excludes("--count");
+  command->add_option("--class", o->classes, "classes to draw, e.g. 3 or 0-9; a list is gone through again and again");
+  command->add_option("--nrow", o->nrow, "pictures in a row of the grid (default 8)")->check(CLI::Range(1, 65536));
+  command->add_flag("--separate", o->separate, "one file a picture");
+  add_sampler_flags(*command, o->generate);
+  o->common.add_to(*command, true, true);
+  command->callback([o] { run(*o); });
+}
+
+}  // namespace stipple
