@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "apps/command.h"
+#include "tensor/safetensors.h"
 
 namespace stipple {
 namespace {
@@ -12,12 +13,12 @@ struct ForwardOptions {
   std::string model, input, output;
 };
 
-void forward(const ForwardOptions& o) {
+void run(const ForwardOptions& o) {
   o.common.apply();
   std::vector<std::string> notices;
   const auto pipeline = Pipeline::load(o.model, notices);
   print_notices(notices);
-  forward_file(*pipeline, o.input, o.output);
+  save_safetensors(o.output, forward(*pipeline, load_forward_inputs(o.input)));
 }
 
 }  // namespace
@@ -29,7 +30,7 @@ void add_forward(CLI::App& app) {
   command->add_option("--input", o->input, "safetensors: sample, timestep, class_labels, grad_output")->required();
   command->add_option("--output", o->output, "safetensors: output, grad.sample, grad.<parameter>")->required();
   o->common.add_to(*command, false, false);
-  command->callback([o] { forward(*o); });
+  command->callback([o] { run(*o); });
 }
 
 }  // namespace stipple

@@ -11,10 +11,6 @@ namespace {
 
 constexpr std::array kInputs = {"sample", "timestep", "class_labels", "grad_output"};
 
-struct Inputs {
-  Tensor sample, timesteps, labels, grad_output;
-};
-
 Tensor load_images(const SafetensorsFile& file, const char* name) {
   const Tensor images = file.load(name);
   check(images.rank() == 4 && is_floating(images.dtype()), "{}: tensor '{}' is {}, expected f32[N,C,H,W]", file.path(),
@@ -33,13 +29,15 @@ Tensor load_timesteps(const SafetensorsFile& file, int64_t batch) {
                                  : Tensor::full({batch}, t.item<float>());
 }
 
-Inputs load_inputs(const std::string& path) {
+}  // namespace
+
+ForwardInputs load_forward_inputs(const std::string& path) {
   const SafetensorsFile file(path);
   for (const std::string& name : file.names())
     check(std::find(kInputs.begin(), kInputs.end(), name) != kInputs.end(),
           "{}: tensor '{}' is unknown; known are: sample, timestep, class_labels, grad_output", path, name);
   for (const char* name : {"sample", "timestep"}) check(file.contains(name), "{}: tensor '{}' is missing", path, name);
-  Inputs in;
+  ForwardInputs in;
   in.sample = load_images(file, "sample");
   in.timesteps = load_timesteps(file, in.sample.dim(0));
   if (file.contains("class_labels")) in.labels = file.load("class_labels");
@@ -47,24 +45,21 @@ Inputs load_inputs(const std::string& path) {
   return in;
 }
 
-}  // namespace
-
-void forward_file(Pipeline& pipeline, const std::string& input, const std::string& output) {
-  const Inputs in = load_inputs(input);
+NamedTensors forward(Pipeline& pipeline, const ForwardInputs& in) {
   const bool differentiate = in.grad_output.defined();
   pipeline.parameters.require_gradients(differentiate);
   const Var sample = differentiate ? leaf(in.sample, "sample") : Var(in.sample);
   const Var y = pipeline.denoiser(sample, in.timesteps, in.labels);
-  std::vector<std::pair<std::string, Tensor>> out{{"output", to_channels_first(y.value())}};
-  if (differentiate) {
-    check(in.grad_output.shape() == y.shape(), "{}: tensor 'grad_output' does not have the output's shape", input);
-    backward(y, in.grad_output);
-    pipeline.parameters.complete_gradients();
-    out.emplace_back("grad.sample", to_channels_first(sample.gradient()));
-    for (auto& [name, gradient] : pipeline.parameters.to_file(pipeline.parameters.gradients()))
-      out.emplace_back("grad." + name, gradient);
-  }
-  save_safetensors(output, out);
+  NamedTensors out{{"output", to_channels_first(y.value())}};
+  if (!differentiate) return out;
+  check(in.grad_output.shape() == y.shape(), "forward: grad_output is {}, the output {}", describe(in.grad_output),
+        describe(y.value()));
+  backward(y, in.grad_output);
+  pipeline.parameters.complete_gradients();
+  out.emplace_back("grad.sample", to_channels_first(sample.gradient()));
+  for (auto& [name, gradient] : pipeline.parameters.to_file(pipeline.parameters.gradients()))
+    out.emplace_back("grad." + name, gradient);
+  return out;
 }
 
 }  // namespace stipple
