@@ -170,6 +170,12 @@ TEST_CASE("A picture that was cut off is an error that names it, wherever it was
   }
 }
 
+TEST_CASE("A JPEG without its end-of-image marker is cut off", "[image]") {
+  const std::string whole = read_file(fixture("rgb.jpg"));
+  CHECK_THAT(failure(whole.substr(0, whole.size() - 2)), Contains("cut off after"));
+  CHECK(failure(whole + "trailing").empty());
+}
+
 TEST_CASE("A damaged PNG is an error", "[image]") {
   std::string damaged = read_file(fixture("palette.png"));
   damaged[damaged.size() - 20] ^= 1;
@@ -227,7 +233,10 @@ TEST_CASE("A grid has torchvision's layout", "[image]") {
   CHECK(grid.width == 7);
   CHECK(grid.channels == 1);
   CHECK(*grid.at(0, 0) == 7);
+  CHECK(*grid.at(0, 1) == 7);
   CHECK(*grid.at(1, 1) == 255);
+  CHECK(*grid.at(2, 2) == 255);
+  CHECK(*grid.at(3, 1) == 7);
   CHECK(*grid.at(4, 4) == 7);  // the fourth place is empty
   CHECK(make_grid(images.slice(0, 1)).height == 2);
 }
