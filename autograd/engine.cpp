@@ -5,8 +5,8 @@
 #include "autograd/var.h"
 #include "kernels/arithmetic.h"
 
-// The backward sweep. One engine serves backward(y), whose gradients go to the leaves' own places, and grad(y, xs), which
-// returns them. A node's closure and what it saved die as soon as it has run.
+// The backward sweep. One engine serves backward(y), whose gradients go to the leaves' own places, and grad(y, xs),
+// which returns them. A node's closure and what it saved die as soon as it has run.
 
 namespace stipple {
 
@@ -14,12 +14,12 @@ class Sweep {
  public:
   // into_leaves: gradients go to every leaf. stop_at_wanted: what lies beyond the wanted nodes is not looked at.
   Sweep(const Var& y, const std::vector<Var>& wanted, bool into_leaves, bool stop_at_wanted)
-      : root_(y.node()), into_leaves_(into_leaves) {
+      : root_(y.node()), into_leaves_(into_leaves), stop_at_wanted_(stop_at_wanted) {
     for (const Var& x : wanted) {
       check(x.requires_grad(), "grad: one of the inputs does not require a gradient");
       wanted_[x.node().get()] = Tensor();
     }
-    collect_nodes(stop_at_wanted);
+    collect_nodes();
     mark_needed();
   }
 
@@ -40,20 +40,22 @@ class Sweep {
     bool shared = false;  // somebody else may hold it: do not write into it
   };
 
-  void collect_nodes(bool stop_at_wanted) {
+  void collect_nodes() {
     std::vector<std::shared_ptr<Node>> todo{root_};
     while (!todo.empty()) {
       std::shared_ptr<Node> node = std::move(todo.back());
       todo.pop_back();
       if (!needed_.emplace(node.get(), false).second) continue;
       check(!node->freed, "backward: the graph was already swept and freed at '{}'; build it again", node->operation);
-      if (!(stop_at_wanted && wanted_.count(node.get())))
+      if (!ends_at(*node))
         for (const auto& input : node->inputs)
           if (input) todo.push_back(input);
       order_.push_back(std::move(node));
     }
     std::sort(order_.begin(), order_.end(), [](const auto& a, const auto& b) { return a->sequence < b->sequence; });
   }
+
+  bool ends_at(Node& node) const { return stop_at_wanted_ && wanted_.count(&node) > 0; }
 
   // A node is needed where a wanted node lies at or below it.
   void mark_needed() {
@@ -76,9 +78,10 @@ class Sweep {
     pending_.erase(found);
     if (const auto x = wanted_.find(&node); x != wanted_.end()) x->second = arrived.sum;
     if (node.leaf && into_leaves_) deposit(node, arrived);
+    if (!node.backward || ends_at(node)) return;
     const bool below = std::any_of(node.inputs.begin(), node.inputs.end(),
                                    [&](const auto& input) { return input && is_needed(input.get()); });
-    if (node.backward && below) differentiate(node, arrived.sum);
+    if (below) differentiate(node, arrived.sum);
   }
 
   void differentiate(Node& node, const Tensor& dy) {
@@ -87,7 +90,7 @@ class Sweep {
     node.backward = nullptr;
     node.inputs.clear();
     node.freed = true;
-    Destinations to = destinations(inputs);
+    Destinations to = destinations(inputs, dy.device());
     backward(dy, to);
     for (size_t i = 0; i < inputs.size(); ++i) {
       auto& slot = to.slots_[i];
@@ -97,13 +100,15 @@ class Sweep {
     }
   }
 
-  Destinations destinations(const std::vector<std::shared_ptr<Node>>& inputs) {
+  Destinations destinations(const std::vector<std::shared_ptr<Node>>& inputs, Device device) {
     Destinations to;
+    to.device_ = device;
     to.slots_.resize(inputs.size());
     for (size_t i = 0; i < inputs.size(); ++i) {
       auto& slot = to.slots_[i];
       slot.wanted = inputs[i] && is_needed(inputs[i].get());
-      // Written directly only by the first of several uses in one operation, and only where nothing waits to be deposited.
+      // Written directly only by the first of several uses in one operation, and only where nothing waits to be
+      // deposited.
       const bool first = std::find(inputs.begin(), inputs.begin() + i, inputs[i]) == inputs.begin() + i;
       if (slot.wanted && into_leaves_ && inputs[i]->leaf && first) slot.leaf = inputs[i].get();
     }
@@ -127,14 +132,17 @@ class Sweep {
   // At a leaf, what arrived as activations' gradients joins what parameter() wrote in place.
   static void deposit(Node& node, const Pending& arrived) {
     Grad& place = node.gradient;
-    if (!place.to) place.to = arrived.shared ? arrived.sum.clone() : arrived.sum;
-    else if (place.add) kernels::accumulate(place.to, arrived.sum);
-    else place.to.copy_from(arrived.sum);
+    if (!place.to)
+      place.to = arrived.shared ? arrived.sum.clone() : arrived.sum;
+    else if (place.add)
+      kernels::accumulate(place.to, arrived.sum);
+    else
+      place.to.copy_from(arrived.sum);
     place.add = true;
   }
 
   std::shared_ptr<Node> root_;
-  bool into_leaves_;
+  bool into_leaves_, stop_at_wanted_;
   std::vector<std::shared_ptr<Node>> order_;  // ascending; swept from the back
   std::unordered_map<Node*, bool> needed_;
   std::unordered_map<Node*, Tensor> wanted_;
@@ -146,7 +154,7 @@ bool Destinations::wanted(size_t input) const { return slots_.at(input).wanted; 
 Tensor Destinations::activation(size_t input, const Shape& shape, Dtype dtype) {
   Slot& slot = slots_.at(input);
   if (!slot.wanted) return {};
-  slot.gradient = Tensor(shape, dtype);
+  slot.gradient = Tensor(shape, dtype, device_);
   slot.given = true;
   return slot.gradient;
 }
@@ -159,7 +167,7 @@ Grad Destinations::parameter(size_t input, const Shape& shape, Dtype dtype) {
   Slot& slot = slots_.at(input);
   if (!slot.leaf) return {activation(input, shape, dtype)};
   Grad& place = slot.leaf->gradient;
-  if (!place.to) place.to = Tensor(shape, dtype);
+  if (!place.to) place.to = Tensor(shape, dtype, device_);
   slot.given = true;
   return {place.to, std::exchange(place.add, true)};
 }
@@ -175,7 +183,8 @@ namespace {
 
 Tensor upstream(const Var& y, const Tensor& dy) {
   check(y.requires_grad(), "backward: the output does not depend on anything that requires a gradient");
-  check(!dy || dy.shape() == y.shape(), "backward: gradient {} for output {}", describe(dy), describe(y.value()));
+  check(!dy || (dy.shape() == y.shape() && dy.dtype() == y.value().dtype()), "backward: gradient {} for output {}",
+        describe(dy), describe(y.value()));
   return dy ? dy : Tensor::full(y.shape(), 1, y.value().dtype(), y.value().device());
 }
 

@@ -71,9 +71,12 @@ Var leaf(Tensor value, std::string name) {
 
 Var record(const char* operation, Tensor y, const std::vector<Var>& inputs, Backward backward) {
   const bool any = std::any_of(inputs.begin(), inputs.end(), [](const Var& v) { return v.requires_grad(); });
-  if (operation_seen && any) operation_seen(operation);
-  if (collector && any) collect(inputs);
-  if (!recording_on || collector || !any) return Var(std::move(y));
+  if (!recording_on || !any) return Var(std::move(y));
+  if (operation_seen) operation_seen(operation);
+  if (collector) {
+    collect(inputs);
+    return Var(std::move(y));
+  }
   auto node = std::make_shared<Node>(operation, next_sequence++);
   node->shape = y.shape();
   node->backward = std::move(backward);

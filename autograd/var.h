@@ -9,9 +9,9 @@
 
 // Reverse-mode differentiation on a tape.
 //
-// A Var is a Tensor and, where gradients are wanted, the graph node that made it. Nodes are numbered as they are made, and an
-// operation's inputs exist before it does: the numbers are a topological order, and the backward sweep (engine.cpp) simply
-// walks them downwards. Backward closures capture Tensors, never Vars, so no cycle can exist.
+// A Var is a Tensor and, where gradients are wanted, the graph node that made it. Nodes are numbered as they are made,
+// and an operation's inputs exist before it does: the numbers are a topological order, and the backward sweep
+// (engine.cpp) simply walks them downwards. Backward closures capture Tensors, never Vars, so no cycle can exist.
 
 namespace stipple {
 
@@ -74,11 +74,12 @@ class Destinations {
   struct Slot {
     bool wanted = false;
     bool given = false;
-    bool shared = false;   // the gradient belongs to somebody else too
+    bool shared = false;  // the gradient belongs to somebody else too
     Tensor gradient;
     Node* leaf = nullptr;  // a leaf whose own place may be written directly
   };
   std::vector<Slot> slots_;
+  Device device_ = Device::cpu;  // of dy, and so of the gradients
 };
 
 // The result of an operation: y, and its node where recording is on and an input wants gradients.
@@ -101,7 +102,8 @@ class NoGrad {
   bool before_;
 };
 
-// Gradients of y (weighted by dy; ones where undefined) with respect to all leaves it depends on, into their destinations.
+// Gradients of y (weighted by dy; ones where undefined) with respect to all leaves it depends on, into their
+// destinations.
 void backward(const Var& y, const Tensor& dy = {});
 
 // The same sweep, for chosen xs only (leaves or inner results): one tensor each, zeros where y does not depend on x.
@@ -111,8 +113,8 @@ std::vector<Tensor> grad(const Var& y, const std::vector<Var>& xs, const Tensor&
 // For checkpoint(): like grad, without looking beyond the xs.
 std::vector<Tensor> grad_of_segment(const Var& y, const std::vector<Var>& xs, const Tensor& dy);
 
-// Runs segment() now without keeping its activations, and again in the backward sweep (Chen et al. 2016, arXiv:1604.06174).
-// The Vars it depends on are found by running it.
+// Runs segment() now without keeping its activations, and again in the backward sweep (Chen et al. 2016,
+// arXiv:1604.06174). The Vars it depends on are found by running it.
 Var checkpoint(const std::function<Var()>& segment);
 
 // Calls `seen` with the name of every operation recorded on this thread while it lives: tests use it.

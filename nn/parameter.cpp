@@ -98,14 +98,20 @@ void Parameters::require_gradients(bool wanted) {
 }
 
 void Parameters::clear_gradients() {
+  check_gradients();
   for (Parameter& p : parameters_) p.state_->node->gradient.add = false;
 }
 
 void Parameters::complete_gradients() {
+  check_gradients();
   for (Parameter& p : parameters_) {
     Grad& gradient = p.state_->node->gradient;
     if (!std::exchange(gradient.add, true)) gradient.to.fill(0);
   }
+}
+
+void Parameters::check_gradients() const {
+  check(gradients_.defined(), "parameters: no gradients are kept; call require_gradients(true) first");
 }
 
 std::vector<std::pair<std::string, Tensor>> Parameters::to_file(const Tensor& arena) const {
@@ -120,7 +126,8 @@ void Parameters::from_file(const Tensor& arena, const std::map<std::string, Shap
   for (const Parameter& p : parameters_) {
     const auto found = present.find(p.name());
     const Shape expected = file_shape(p.shape(), p.layout());
-    if (found == present.end()) missing.push_back(p.name());
+    if (found == present.end())
+      missing.push_back(p.name());
     else if (found->second != expected)
       misshaped.push_back(fmt::format("{} {} (expected {})", p.name(), to_string(found->second), to_string(expected)));
   }

@@ -89,6 +89,7 @@ class Parameters {
 
  private:
   Tensor slice(const Tensor& arena, const Parameter&) const;
+  void check_gradients() const;
 
   std::vector<Parameter> parameters_;
   std::map<std::string, size_t> by_name_;

@@ -27,7 +27,7 @@ Var operator-(const Var& a, const Var& b) { return plus_or_minus(Binary::subtrac
 
 Var operator*(const Var& a, const Var& b) {
   return record("multiply", product(a.value(), b.value()), {a, b},
-                [=, shape_a = a.shape(), shape_b = b.shape(), a = save_if(b.requires_grad(), a.value()),
+                [shape_a = a.shape(), shape_b = b.shape(), a = save_if(b.requires_grad(), a.value()),
                  b = save_if(a.requires_grad(), b.value())](const Tensor& dy, Destinations& to) {
                   if (to.wanted(0)) to.set(0, kernels::sum_to(product(dy, b), shape_a));
                   if (to.wanted(1)) to.set(1, kernels::sum_to(product(dy, a), shape_b));
@@ -37,13 +37,13 @@ Var operator*(const Var& a, const Var& b) {
 // y = a / b: da = dy / b, db = -dy y / b
 Var operator/(const Var& a, const Var& b) {
   const Tensor y = quotient(a.value(), b.value());
-  return record("divide", y, {a, b},
-                [shape_a = a.shape(), b = b.value(), y = save_if(b.requires_grad(), y)](const Tensor& dy,
-                                                                                      Destinations& to) {
-                  const Tensor da = quotient(dy, b);
-                  if (to.wanted(0)) to.set(0, kernels::sum_to(da, shape_a));
-                  if (to.wanted(1)) to.set(1, kernels::affine(kernels::sum_to(product(da, y), b.shape()), -1, 0));
-                });
+  return record(
+      "divide", y, {a, b},
+      [shape_a = a.shape(), b = b.value(), y = save_if(b.requires_grad(), y)](const Tensor& dy, Destinations& to) {
+        const Tensor da = quotient(dy, b);
+        if (to.wanted(0)) to.set(0, kernels::sum_to(da, shape_a));
+        if (to.wanted(1)) to.set(1, kernels::affine(kernels::sum_to(product(da, y), b.shape()), -1, 0));
+      });
 }
 
 Var affine(const Var& x, double scale, double shift) {

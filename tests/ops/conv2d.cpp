@@ -1,0 +1,66 @@
+#include "tests/op_cases.h"
+
+namespace stipple {
+namespace {
+
+struct Dims {
+  int64_t n, h, w, in, out, kernel, stride;
+  Padding padding;
+};
+
+const std::vector<Dims> kDims = {
+    // 1x1
+    {1, 1, 1, 1, 1, 1, 1, {}},
+    {3, 7, 5, 3, 17, 1, 1, {}},
+    {1, 16, 16, 33, 64, 1, 1, {}},
+    {2, 7, 5, 3, 4, 1, 2, {}},
+    // 3x3
+    {1, 1, 1, 3, 17, 3, 1, Padding::same(1)},
+    {1, 7, 5, 1, 1, 3, 1, Padding::same(1)},
+    {3, 7, 5, 3, 17, 3, 1, Padding::same(1)},
+    {1, 8, 8, 17, 3, 3, 1, Padding::same(1)},
+    {1, 7, 5, 3, 4, 3, 1, {}},
+    {2, 16, 16, 32, 32, 3, 1, Padding::same(1)},
+    {1, 28, 28, 16, 48, 3, 1, Padding::same(1)},
+    // 3x3 with stride 2: symmetric, and one row and column at the far side (diffusers' Downsample2D with padding 0)
+    {3, 7, 5, 3, 17, 3, 2, Padding::same(1)},
+    {3, 7, 5, 17, 3, 3, 2, {0, 1, 0, 1}},
+    {1, 8, 8, 16, 16, 3, 2, {0, 1, 0, 1}},
+    {1, 2, 2, 3, 3, 3, 2, {0, 1, 0, 1}},
+    // 5x5 and every side its own
+    {1, 7, 5, 3, 4, 5, 1, Padding::same(2)},
+    {3, 1, 1, 1, 3, 5, 1, Padding::same(2)},
+    {1, 9, 8, 3, 5, 5, 2, Padding::same(2)},
+    {2, 7, 5, 3, 4, 3, 1, {2, 0, 0, 1}},
+    {2, 6, 5, 3, 4, 3, 2, {1, 0, 2, 1}},
+};
+
+std::string describe(const Dims& d) {
+  return fmt::format("stride {}, padding {} {} {} {}", d.stride, d.padding.top, d.padding.bottom, d.padding.left,
+                     d.padding.right);
+}
+
+}  // namespace
+
+OP_CASES(conv2d) {
+  for (const Dims& d : kDims) {
+    const Shape x{d.n, d.h, d.w, d.in}, weight{d.out, d.kernel, d.kernel, d.in};
+    const Conv2dOptions o{d.stride, d.padding};
+    const double flop = 2.0 * conv2d_shape(x, weight, o).numel() * d.kernel * d.kernel * d.in;
+    add({.name = describe(d),
+         .inputs = {normal(x), normal(weight), normal({d.out})},
+         .call = [=](auto& in) { return conv2d(in[0], in[1], in[2], o); },
+         .flop = flop});
+    add({.name = describe(d) + ", no bias",
+         .inputs = {normal(x), normal(weight)},
+         .call = [=](auto& in) { return conv2d(in[0], in[1], {}, o); },
+         .flop = flop});
+  }
+}
+
+TEST_CASE("conv2d names both shapes when the channels do not fit", "[ops][conv2d]") {
+  const Var x = Tensor::zeros({1, 4, 4, 3}), weight = Tensor::zeros({8, 3, 3, 5});
+  CHECK_THROWS_WITH(conv2d(x, weight, {}, {}), Contains("[1,4,4,3]") && Contains("[8,3,3,5]"));
+}
+
+}  // namespace stipple
