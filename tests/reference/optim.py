@@ -27,7 +27,8 @@ EMA = [dict(), dict(decay=0.5), dict(use_ema_warmup=True, inv_gamma=1.0, power=0
 LR = [("constant", {}), ("constant_with_warmup", dict(num_warmup_steps=5)), ("linear", dict(num_warmup_steps=4)),
       ("linear", dict(num_warmup_steps=0)), ("cosine", dict(num_warmup_steps=6)),
       ("cosine", dict(num_warmup_steps=0)), ("piecewise_constant", dict(step_rules="1:10,0.1:20,0.01")),
-      ("cosine_with_restarts", dict(num_warmup_steps=4, num_cycles=3)), ("polynomial", dict(num_warmup_steps=3)), ("polynomial", dict(num_warmup_steps=0, power=2.0))]
+      ("cosine_with_restarts", dict(num_warmup_steps=4, num_cycles=3)), ("polynomial", dict(num_warmup_steps=3)),
+      ("polynomial", dict(num_warmup_steps=0, power=2.0))]
 
 
 def optimizer_steps(kind: type, clip: float, start: torch.Tensor, gradients: torch.Tensor, **options) -> list[list[float]]:

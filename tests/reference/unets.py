@@ -79,12 +79,7 @@ FRACTIONAL_TIMESTEPS = {"scale_shift", "fourier_time"}  # as Euler's sampler ask
 def build(name: str) -> UNet2DModel:
     torch.manual_seed(sorted(NETWORKS).index(name))
     model = UNet2DModel(**(PLAIN | NETWORKS[name]))
-    with torch.no_grad():
-        for path, parameter in model.named_parameters():
-            if "norm" in path:  # 1 and 0 by default, which would hide a forgotten gain or offset
-                parameter.add_(0.3 * torch.randn_like(parameter))
-            elif ".to_q." in path or ".to_k." in path:  # near 0 by default, which would hide the softmax
-                parameter.mul_(3)
+    forward.randomise(model)
     return model
 
 
