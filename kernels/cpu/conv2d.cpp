@@ -10,7 +10,7 @@ namespace {
 // f64 always takes the oracle.
 std::string_view rung_for(Dtype dtype) { return dtype == Dtype::f32 ? rung("CONV2D", {"oracle", "gemm"}) : "oracle"; }
 
-gemm::Destination destination(const Grad& grad) {
+Destination destination(const Grad& grad) {
   return {grad.wanted() ? grad.to.mutable_data<float>() : nullptr, grad.add};
 }
 

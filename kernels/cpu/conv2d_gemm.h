@@ -1,5 +1,6 @@
 #pragma once
 #include "kernels/cpu/conv2d_geometry.h"
+#include "kernels/cpu/partial_sums.h"
 
 // Rung 2 of conv2d: an implicit matrix product over the register tile of kernels/cpu/simd/gemm.cpp. `bias` and `dbias`
 // may be null.
@@ -9,10 +10,6 @@ namespace stipple::cpu::gemm {
 void conv2d(float* y, const float* x, const float* weight, const float* bias, const ConvGeometry&);
 void conv2d_input_gradient(float* dx, const float* dy, const float* weight, const ConvGeometry&);
 
-struct Destination {  // where a gradient goes, whether on top of what is there; null = not wanted
-  float* to = nullptr;
-  bool add = false;
-};
 void conv2d_weight_gradient(Destination dweight, Destination dbias, const float* dy, const float* x,
                             const ConvGeometry&);
 

@@ -102,15 +102,6 @@ void run_task(const WeightGradient& o, int64_t task, float* partial_results, flo
     add_block(o, read(o, block, strip), partial_results + partial * o.g.k * o.g.window(), block > first, k0, k1);
 }
 
-// to = (to +) the sum of `count` partial results of n floats, in order.
-void reduce(const Destination& d, const float* partials, int64_t count, int64_t n) {
-  parallel_for_ranges(n, 1 << 14, [&](int64_t begin, int64_t end) {
-    if (!d.add) std::copy(partials + begin, partials + end, d.to + begin);
-    for (int64_t p = d.add ? 0 : 1; p < count; ++p)
-      for (int64_t i = begin; i < end; ++i) d.to[i] += partials[p * n + i];
-  });
-}
-
 void clear(const Destination& d, int64_t n) {
   if (!d.add) std::fill_n(d.to, n, 0.f);
 }
@@ -124,7 +115,7 @@ void bias_gradient(const Destination& d, const float* dy, int64_t pixels, int64_
     for (int64_t begin = pixels * p / partials; begin < last; begin += kBlockPixels)
       simd::table().column_sums(to + p * k, dy + begin * k, std::min(kBlockPixels, last - begin), k);
   });
-  reduce(d, to, partials, k);
+  add_partials(d, to, partials, k);
 }
 
 }  // namespace
@@ -139,7 +130,7 @@ void conv2d_weight_gradient(Destination dweight, Destination dbias, const float*
   float *sums = partials.mutable_data<float>(), *scratch = strips.mutable_data<float>();
   parallel_for(o.partials * o.filter_groups,
                [&](int64_t task) { run_task(o, task, sums, scratch + thread_index() * o.strip_floats()); });
-  reduce(dweight, sums, o.partials, g.k * g.window());
+  add_partials(dweight, sums, o.partials, g.k * g.window());
 }
 
 }  // namespace stipple::cpu::gemm

@@ -3,13 +3,15 @@
 #include <algorithm>
 
 #include "kernels/cpu/matmul_eigen.h"
+#include "kernels/cpu/matmul_simd.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/launch.h"
 
 namespace stipple::cpu {
 namespace {
 
-std::string_view matmul_rung() { return rung("MATMUL", {"oracle", "eigen"}); }
+std::string_view matmul_rung() { return rung("MATMUL", {"oracle", "eigen", "simd"}); }
+bool use_simd(Dtype dtype) { return dtype == Dtype::f32 && matmul_rung() == "simd"; }
 
 MatmulExtents extents(const Tensor& c, const Tensor& a, Transpose transpose_a, Transpose transpose_b) {
   return {c.dim(0), c.dim(1), a.dim(transpose_a == Transpose::yes ? 0 : 1), transpose_a, transpose_b};
@@ -39,17 +41,23 @@ void product(T* c, bool add, const T* a, const T* b, const MatmulExtents& e) {
 }  // namespace
 
 void matmul(const Grad& c, const Tensor& a, const Tensor& b, Transpose transpose_a, Transpose transpose_b) {
-  for_real("matmul", a.dtype(), [&]<typename T>(T) {
-    product(c.to.mutable_data<T>(), c.add, a.data<T>(), b.data<T>(), extents(c.to, a, transpose_a, transpose_b));
-  });
+  const MatmulExtents e = extents(c.to, a, transpose_a, transpose_b);
+  if (use_simd(a.dtype()))
+    return matmul_simd({c.to.mutable_data<float>(), c.add}, nullptr, a.data<float>(), b.data<float>(), e);
+  for_real("matmul", a.dtype(),
+           [&]<typename T>(T) { product(c.to.mutable_data<T>(), c.add, a.data<T>(), b.data<T>(), e); });
 }
 
 void linear(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  const MatmulExtents e = extents(y, x, Transpose::no, Transpose::yes);
+  if (use_simd(x.dtype()))
+    return matmul_simd({y.mutable_data<float>()}, bias ? bias.data<float>() : nullptr, x.data<float>(),
+                       weight.data<float>(), e);
   for_real("linear", x.dtype(), [&]<typename T>(T) {
     T* to = y.mutable_data<T>();
     if (bias)
       for (int64_t row = 0; row < y.dim(0); ++row) std::copy_n(bias.data<T>(), y.dim(1), to + row * y.dim(1));
-    product(to, bias.defined(), x.data<T>(), weight.data<T>(), extents(y, x, Transpose::no, Transpose::yes));
+    product(to, bias.defined(), x.data<T>(), weight.data<T>(), e);
   });
 }
 
