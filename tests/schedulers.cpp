@@ -259,6 +259,9 @@ TEST_CASE("timesteps are spaced as diffusers spaces them", "[schedulers]") {
   CHECK(make_sampler("ddim", config, 1)->timesteps() == std::vector<double>{0});
   config.timestep_spacing = "trailing";  // 1000 937.5 875 ...; 937.5 goes to 938
   CHECK(make_sampler("ddim", config, 16)->timesteps()[1] == 937);
+  config.num_train_timesteps = 100;  // 100 - 3 (100 / 24) = 87.5, a tie but for the roundings of numpy.arange
+  CHECK(make_sampler("ddim", config, 24)->timesteps()[3] == 86);
+  config.num_train_timesteps = 1000;
   for (int64_t steps = 1; steps <= 1000; ++steps) {
     const auto timesteps = spaced_timesteps(config, steps);
     REQUIRE(timesteps.front() == 999);

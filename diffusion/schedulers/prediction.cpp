@@ -43,8 +43,8 @@ int64_t spaced_timestep(const SchedulerConfig& config, int64_t steps, int64_t i)
   const int64_t total = config.num_train_timesteps;
   if (config.timestep_spacing == "leading") return i * (total / steps) + config.steps_offset;
   if (config.timestep_spacing == "trailing") {
-    const double stride = static_cast<double>(total) / static_cast<double>(steps);
-    return std::llrint(static_cast<double>(total) - static_cast<double>(steps - 1 - i) * stride) - 1;
+    const double end = static_cast<double>(total), second = end - end / static_cast<double>(steps);
+    return std::llrint(end - static_cast<double>(steps - 1 - i) * (end - second)) - 1;  // numpy.arange's stride
   }
   const double stride = static_cast<double>(total - 1) / static_cast<double>(std::max<int64_t>(1, steps - 1));
   return std::llrint(static_cast<double>(i) * stride);

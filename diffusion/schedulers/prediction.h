@@ -29,7 +29,8 @@ Tensor clip_clean(const Tensor& clean, const SchedulerConfig&);
 // `steps` of the T = num_train_timesteps, descending (Lin et al. 2023, arXiv:2305.08891, table 2):
 //   leading    0, r, 2r, ... with r = T / steps rounded down, plus steps_offset
 //   linspace   from 0 to T - 1 evenly, rounded half to even
-//   trailing   T - 1 downwards in strides of T / steps, rounded half to even
+//   trailing   T - 1 downwards in strides of T / steps, rounded half to even (diffusers adds a timestep -1 where the
+//              strides do not quite reach 0, e.g. at 61 steps of 1000)
 std::vector<double> spaced_timesteps(const SchedulerConfig&, int64_t steps);
 
 Tensor weighted_sum(double a, const Tensor& x, double b, const Tensor& y);  // a x + b y
