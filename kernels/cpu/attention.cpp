@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <utility>
 #include <vector>
 
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/simd/simd.h"
 #include "kernels/launch.h"
 
 namespace stipple::cpu {
@@ -82,18 +86,212 @@ void oracle_backward(const AttentionGrads& to, const T* dy, const T* q, const T*
   put<T>(to.dv, dv);
 }
 
+// The fast one, f32: FlashAttention's order (Dao et al. 2022, arXiv:2205.14135) with queries as vector lanes.
+//
+// A block of queries is laid down transposed, [D][queries], and meets the keys in tiles. Every product, forward and
+// backward, is then of one kind: numbers read where they lie, broadcast against rows of vectors. The softmax runs along
+// rows and never crosses lanes, and the width of a head is free.
+
+constexpr int64_t kTile = 128;                    // keys
+constexpr double kLog2E = M_LOG2E, kLn2 = M_LN2;  // the softmax is to base 2: the factor goes into the queries
+
+int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+struct Matrix {
+  const float* at;
+  int64_t row, column = 1;  // strides
+};
+
+// C [rows, columns] += A [rows, steps] B [steps, columns], or = where not `add`; B is read in whole vectors.
+void product(float* c, int64_t c_row, bool add, Matrix a, Matrix b, int64_t rows, int64_t columns, int64_t steps) {
+  const simd::Table& simd = simd::table();
+  const int64_t start = 0;
+  for (int64_t j = 0; j < columns; j += simd.gemm_columns)
+    for (int64_t i = 0; i < rows; i += simd.gemm_rows) {
+      float* tile = c + i * c_row + j;
+      simd.gemm_tile({std::min<int64_t>(simd.gemm_rows, rows - i), std::min<int64_t>(simd.gemm_columns, columns - j),
+                      tile, c_row, add ? tile : nullptr, c_row, a.at + i * a.row, a.row, a.column, b.at + j, b.row,
+                      steps, 1, &start, &start});
+    }
+}
+
+// Consecutive stretches of a thread's scratch memory.
+struct Carve {
+  float* at;
+  float* operator()(int64_t floats) { return std::exchange(at, at + round_up(floats, 16)); }
+};
+
+// f(task, floats of memory for its thread alone)
+template <typename F>
+void parallel_with_scratch(int64_t tasks, int64_t floats, F&& f) {
+  const Tensor memory({threads(), round_up(floats, 16)});
+  float* first = memory.mutable_data<float>();
+  parallel_for(tasks, [&](int64_t task) { f(task, first + thread_index() * memory.dim(1)); });
+}
+
+struct Forward {
+  const Extents& e;
+  const float *q, *k, *v;
+  float *y, *lse;
+  int64_t block = simd::table().gemm_columns, tile = std::min(kTile, e.keys);
+
+  int64_t blocks() const { return (e.queries + block - 1) / block; }
+  int64_t scratch() const { return (2 * e.width + tile + 3) * block + 6 * 16; }
+
+  void run(int64_t task, float* memory) const {
+    const int64_t head = task / blocks(), first = task % blocks() * block;
+    run_block(head / e.heads, head % e.heads, first, std::min(block, e.queries - first), memory);
+  }
+
+  void run_block(int64_t n, int64_t h, int64_t first, int64_t count, float* memory) const {
+    const simd::Table& simd = simd::table();
+    const int64_t lanes = round_up(count, simd.lanes), at = e.at(n, e.queries, first, h);
+    Carve carve{memory};
+    float *queries = carve(e.width * block), *sums = carve(e.width * block), *p = carve(tile * block);
+    float *largest = carve(block), *total = carve(block), *factor = carve(block);
+    std::fill_n(queries, e.width * block, 0.f);
+    std::fill_n(sums, e.width * block, 0.f);
+    std::fill_n(largest, block, -std::numeric_limits<float>::infinity());
+    std::fill_n(total, block, 0.f);
+    simd.transpose(queries, block, q + at, e.channels(), count, e.width, static_cast<float>(e.scale() * kLog2E));
+    for (int64_t key = 0; key < e.keys; key += tile) {
+      const int64_t keys = std::min(tile, e.keys - key), from = e.at(n, e.keys, key, h);
+      product(p, block, false, {k + from, e.channels()}, {queries, block}, keys, lanes, e.width);
+      simd.softmax_columns(p, largest, total, factor, keys, lanes, block);
+      simd.scale_columns(sums, factor, e.width, lanes, block);
+      product(sums, block, true, {v + from, 1, e.channels()}, {p, block}, e.width, lanes, keys);
+    }
+    for (int64_t t = 0; t < lanes; ++t) factor[t] = 1 / total[t];
+    simd.scale_columns(sums, factor, e.width, lanes, block);
+    simd.transpose(y + at, e.channels(), sums, block, e.width, count, 1);
+    float* logs = lse + (n * e.heads + h) * e.queries + first;
+    for (int64_t t = 0; t < count; ++t) logs[t] = static_cast<float>(kLn2 * (largest[t] + std::log2(total[t])));
+  }
+};
+
+struct BackwardTensors {
+  const float *dy, *q, *k, *v, *y, *lse;
+  float *dq, *dk, *dv;  // null: not wanted
+};
+
+// One head of one image: every tile of keys meets all queries. The queries and their gradients lie there twice, in
+// blocks of columns (lanes are queries) for the scores, and in rows (lanes are channels) for dk and dv.
+class BackwardOfHead {
+ public:
+  BackwardOfHead(const Extents& extents, const BackwardTensors& tensors) : e(extents), t(tensors) {}
+
+  int64_t scratch() const { return padded * (3 * e.width + 2 * width + 2) + 2 * tile * (width + block) + 11 * 16; }
+
+  void run(int64_t n, int64_t h, float* memory) {
+    carve(Carve{memory});
+    pack(n, h);
+    for (int64_t key = 0; key < e.keys; key += tile) {
+      const int64_t keys = std::min(tile, e.keys - key), at = e.at(n, e.keys, key, h);
+      std::fill_n(dk, tile * width, 0.f);
+      std::fill_n(dv, tile * width, 0.f);
+      for (int64_t first = 0; first < e.queries; first += block) meet(first, at, keys);
+      if (t.dk) put_rows(t.dk + at, dk, keys, e.scale());
+      if (t.dv) put_rows(t.dv + at, dv, keys, 1);
+    }
+    if (t.dq) put_queries(n, h);
+  }
+
+ private:
+  void carve(Carve next) {
+    for (float** columns : {&q_columns, &dy_columns, &dq_columns}) *columns = next(padded * e.width);
+    for (float** rows : {&q_rows, &dy_rows}) *rows = next(padded * width);
+    for (float** rows : {&dk, &dv}) *rows = next(tile * width);
+    for (float** scores : {&p, &ds}) *scores = next(tile * block);
+    for (float** numbers : {&lse, &delta}) *numbers = next(padded);
+  }
+
+  // The rest of the last block and of the rows are zeros.
+  void pack(int64_t n, int64_t h) {
+    const int64_t at = e.at(n, e.queries, 0, h);
+    std::fill(q_columns, dk, 0.f);
+    std::fill_n(lse, padded, 0.f);
+    std::fill_n(delta, padded, 0.f);
+    for (int64_t first = 0; first < e.queries; first += block) {
+      const int64_t count = std::min(block, e.queries - first), from = at + first * e.channels();
+      const float scale = static_cast<float>(e.scale() * kLog2E);
+      simd::table().transpose(q_columns + first * e.width, block, t.q + from, e.channels(), count, e.width, scale);
+      simd::table().transpose(dy_columns + first * e.width, block, t.dy + from, e.channels(), count, e.width, 1);
+    }
+    for (int64_t i = 0; i < e.queries; ++i) {
+      const int64_t from = at + i * e.channels();
+      std::copy_n(t.q + from, e.width, q_rows + i * width);
+      std::copy_n(t.dy + from, e.width, dy_rows + i * width);
+      lse[i] = static_cast<float>(kLog2E * t.lse[(n * e.heads + h) * e.queries + i]);
+      delta[i] = static_cast<float>(dot(t.dy + from, t.y + from, e.width));
+    }
+  }
+
+  // A tile of keys, which starts at element `at` of k and v, and a block of queries.
+  void meet(int64_t first, int64_t at, int64_t keys) {
+    const int64_t count = std::min(block, e.queries - first), lanes = round_up(count, simd::table().lanes);
+    const int64_t columns = first * e.width, rows = first * width;
+    product(p, block, false, {t.k + at, e.channels()}, {q_columns + columns, block}, keys, lanes, e.width);
+    product(ds, block, false, {t.v + at, e.channels()}, {dy_columns + columns, block}, keys, lanes, e.width);
+    simd::table().softmax_columns_backward(p, ds, lse + first, delta + first, keys, lanes, block);
+    if (t.dv) product(dv, width, true, {p, block}, {dy_rows + rows, width}, keys, e.width, count);
+    if (t.dk) product(dk, width, true, {ds, block}, {q_rows + rows, width}, keys, e.width, count);
+    if (t.dq)
+      product(dq_columns + columns, block, true, {t.k + at, 1, e.channels()}, {ds, block}, e.width, lanes, keys);
+  }
+
+  void put_rows(float* to, const float* from, int64_t rows, double scale) const {
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t d = 0; d < e.width; ++d) to[i * e.channels() + d] = static_cast<float>(scale) * from[i * width + d];
+  }
+
+  void put_queries(int64_t n, int64_t h) const {
+    for (int64_t first = 0; first < e.queries; first += block)
+      simd::table().transpose(t.dq + e.at(n, e.queries, first, h), e.channels(), dq_columns + first * e.width, block,
+                              e.width, std::min(block, e.queries - first), static_cast<float>(e.scale()));
+  }
+
+  const Extents& e;
+  const BackwardTensors& t;
+  int64_t block = simd::table().gemm_columns, tile = std::min(kTile, e.keys);
+  int64_t padded = round_up(e.queries, block), width = round_up(e.width, simd::table().lanes);
+  float *q_columns, *dy_columns, *dq_columns;  // [blocks][D][block], q in units of the scores
+  float *q_rows, *dy_rows;                     // [padded][width]
+  float *dk, *dv;                              // [tile][width]
+  float *p, *ds;                               // [tile][block]
+  float *lse, *delta;                          // [padded], lse to base 2
+};
+
 }  // namespace
 
 void attention(AttentionOut& out, const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads) {
   const Extents e(q, k, heads);
-  for_real("attention", q.dtype(), [&]<typename T>(T) { oracle(out, q.data<T>(), k.data<T>(), v.data<T>(), e); });
+  if (use_oracle("ATTENTION", q.dtype()))
+    return for_real("attention", q.dtype(),
+                    [&]<typename T>(T) { oracle(out, q.data<T>(), k.data<T>(), v.data<T>(), e); });
+  const Forward forward{
+      e, q.data<float>(), k.data<float>(), v.data<float>(), out.y.mutable_data<float>(), out.lse.mutable_data<float>()};
+  parallel_with_scratch(e.images * e.heads * forward.blocks(), forward.scratch(),
+                        [&](int64_t task, float* memory) { forward.run(task, memory); });
 }
 
 void attention_backward(const AttentionGrads& to, const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
                         const AttentionOut& out, int64_t heads) {
   const Extents e(q, k, heads);
-  for_real("attention", q.dtype(), [&]<typename T>(T) {
-    oracle_backward(to, dy.data<T>(), q.data<T>(), k.data<T>(), v.data<T>(), out.y.data<T>(), out.lse.data<T>(), e);
+  if (use_oracle("ATTENTION", q.dtype()))
+    return for_real("attention", q.dtype(), [&]<typename T>(T) {
+      oracle_backward(to, dy.data<T>(), q.data<T>(), k.data<T>(), v.data<T>(), out.y.data<T>(), out.lse.data<T>(), e);
+    });
+  const BackwardTensors tensors{dy.data<float>(),
+                                q.data<float>(),
+                                k.data<float>(),
+                                v.data<float>(),
+                                out.y.data<float>(),
+                                out.lse.data<float>(),
+                                to.dq.mutable_data<float>(),
+                                to.dk.mutable_data<float>(),
+                                to.dv.mutable_data<float>()};
+  parallel_with_scratch(e.images * e.heads, BackwardOfHead(e, tensors).scratch(), [&](int64_t task, float* memory) {
+    BackwardOfHead(e, tensors).run(task / e.heads, task % e.heads, memory);
   });
 }
 

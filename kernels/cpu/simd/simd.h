@@ -54,6 +54,19 @@ struct Table {
                          int64_t columns, bool silu);
   void (*normalize_backward)(float* dx, const float* dy, const float* x, const NormColumns&, int64_t rows,
                              int64_t columns, bool silu);
+
+  // to[c, r] = scale from[r, c]
+  void (*transpose)(float* to, int64_t to_row, const float* from, int64_t from_row, int64_t rows, int64_t columns,
+                    float scale);
+  // For attention, over the columns of a matrix (a column is a query, a row a key; columns fill whole vectors; logarithms
+  // and exponentials are to base 2). The next rows of a softmax, where `largest` and `total` belong to the rows before:
+  // both are brought up to date, s becomes 2^(s - largest), and what was summed before is to be multiplied by `rescale`.
+  void (*softmax_columns)(float* s, float* largest, float* total, float* rescale, int64_t rows, int64_t columns,
+                          int64_t row);
+  // s becomes p = 2^(s - lse), and dp becomes p (dp - delta).
+  void (*softmax_columns_backward)(float* s, float* dp, const float* lse, const float* delta, int64_t rows,
+                                   int64_t columns, int64_t row);
+  void (*scale_columns)(float* x, const float* factor, int64_t rows, int64_t columns, int64_t row);
 };
 
 const Table& table();

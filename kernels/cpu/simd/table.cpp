@@ -22,6 +22,10 @@ const Table functions = {
     .normalize = normalize,
     .normalize_sums = normalize_sums,
     .normalize_backward = normalize_backward,
+    .transpose = transpose,
+    .softmax_columns = softmax_columns,
+    .softmax_columns_backward = softmax_columns_backward,
+    .scale_columns = scale_columns,
 };
 
 }  // namespace stipple::simd::STIPPLE_SIMD
