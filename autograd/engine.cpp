@@ -188,13 +188,17 @@ Tensor upstream(const Var& y, const Tensor& dy) {
   return dy ? dy : Tensor::full(y.shape(), 1, y.value().dtype(), y.value().device());
 }
 
+Tensor zero_gradient(const Var& x, const Var& y) {
+  return Tensor::zeros(x.node()->shape, y.value().dtype(), y.value().device());
+}
+
 std::vector<Tensor> gradients(const Var& y, const std::vector<Var>& xs, const Tensor& dy, bool stop_at_wanted) {
   Sweep sweep(y, xs, false, stop_at_wanted);
   sweep.run(upstream(y, dy));
   std::vector<Tensor> found;
   for (const Var& x : xs) {
     const Tensor gradient = sweep.take(x);
-    found.push_back(gradient ? gradient : Tensor::zeros(x.node()->shape, y.value().dtype(), y.value().device()));
+    found.push_back(gradient ? gradient : zero_gradient(x, y));
   }
   return found;
 }
@@ -211,7 +215,10 @@ std::vector<Tensor> grad(const Var& y, const std::vector<Var>& xs, const Tensor&
 }
 
 std::vector<Tensor> grad_of_segment(const Var& y, const std::vector<Var>& xs, const Tensor& dy) {
-  return gradients(y, xs, dy, true);
+  if (y.requires_grad()) return gradients(y, xs, dy, true);
+  std::vector<Tensor> zeros;
+  for (const Var& x : xs) zeros.push_back(zero_gradient(x, y));
+  return zeros;
 }
 
 }  // namespace stipple

@@ -110,7 +110,7 @@ void backward(const Var& y, const Tensor& dy = {});
 // Parameters that are not asked for cost no weight-gradient kernels.
 std::vector<Tensor> grad(const Var& y, const std::vector<Var>& xs, const Tensor& dy = {});
 
-// For checkpoint(): like grad, without looking beyond the xs.
+// For checkpoint(): like grad, without looking beyond the xs; y may be a constant.
 std::vector<Tensor> grad_of_segment(const Var& y, const std::vector<Var>& xs, const Tensor& dy);
 
 // Runs segment() now without keeping its activations, and again in the backward sweep (Chen et al. 2016,
