@@ -176,6 +176,14 @@ TEST_CASE("A JPEG without its end-of-image marker is cut off", "[image]") {
   CHECK(failure(whole + "trailing").empty());
 }
 
+TEST_CASE("A JPEG whose Huffman table has more symbols than bytes have values is damaged", "[image]") {
+  std::string damaged = read_file(fixture("rgb.jpg"));
+  const size_t table = damaged.find("\xFF\xC4");
+  REQUIRE(table != damaged.npos);
+  for (size_t i = 0; i < 16; ++i) damaged[table + 5 + i] = 20;
+  CHECK_THAT(failure(damaged), Contains("Huffman table of 320 symbols"));
+}
+
 TEST_CASE("A damaged PNG is an error", "[image]") {
   std::string damaged = read_file(fixture("palette.png"));
   damaged[damaged.size() - 20] ^= 1;

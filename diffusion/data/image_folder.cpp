@@ -1,8 +1,6 @@
 #include "diffusion/data/image_folder.h"
 
 #include <algorithm>
-#include <optional>
-#include <set>
 
 #include "diffusion/data/block.h"
 #include "diffusion/data/picture_files.h"

@@ -8,7 +8,7 @@ struct LoaderOptions {
   int64_t batch_size = 16;
   uint64_t seed = 0;
   bool shuffle = true;
-  bool random_flip = false;  // left-right, every other picture
+  bool random_flip = false;  // left-right, half of the pictures by chance
 };
 
 struct Batch {

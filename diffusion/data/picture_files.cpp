@@ -1,6 +1,7 @@
 #include "diffusion/data/picture_files.h"
 
 #include <algorithm>
+#include <cctype>
 #include <functional>
 #include <optional>
 #include <set>

@@ -1,6 +1,5 @@
 #include "diffusion/image/decode.h"
 
-#include <algorithm>
 #include <memory>
 
 #include "diffusion/image/exif.h"

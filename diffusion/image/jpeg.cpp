@@ -10,12 +10,18 @@
 namespace stipple {
 namespace {
 
-enum Marker : uint32_t { kStartOfImage = 0xD8, kEndOfImage = 0xD9, kStartOfScan = 0xDA, kApp1 = 0xE1 };
+enum Marker : uint32_t {
+  kHuffmanTables = 0xC4,
+  kStartOfImage = 0xD8,
+  kEndOfImage = 0xD9,
+  kStartOfScan = 0xDA,
+  kApp1 = 0xE1
+};
 
 bool is_restart(uint32_t marker) { return marker >= 0xD0 && marker <= 0xD7; }
 bool stands_alone(uint32_t marker) { return is_restart(marker) || marker == kStartOfImage || marker == 0x01; }
-bool is_frame(uint32_t marker) {  // start of frame; 0xC4, 0xC8 and 0xCC are tables
-  return marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
+bool is_frame(uint32_t marker) {  // start of frame; 0xC8 and 0xCC are none
+  return marker >= 0xC0 && marker <= 0xCF && marker != kHuffmanTables && marker != 0xC8 && marker != 0xCC;
 }
 
 struct Segment {
@@ -49,6 +55,20 @@ ImageHeader read_frame(const Segment& frame, const std::string& name) {
       .format = Format::jpeg, .height = big16(frame.data, 1), .width = big16(frame.data, 3), .channels = components};
 }
 
+// A table is a class and number, sixteen counts of codes by length, and that many symbols: at most 256 (B.2.4.2). The
+// decoder trusts the counts.
+void check_huffman_tables(const Segment& segment, const std::string& name) {
+  constexpr size_t kSymbolsAt = 17;
+  for (auto left = segment.data; !left.empty();) {
+    check(left.size() >= kSymbolsAt, "{}: the JPEG is damaged: a Huffman table is cut off", name);
+    size_t symbols = 0;
+    for (size_t i = 1; i < kSymbolsAt; ++i) symbols += byte_at(left, i);
+    check(symbols <= 256 && left.size() - kSymbolsAt >= symbols,
+          "{}: the JPEG is damaged: a Huffman table of {} symbols", name, symbols);
+    left = left.subspan(kSymbolsAt + symbols);
+  }
+}
+
 }  // namespace
 
 ImageHeader read_jpeg_header(std::span<const std::byte> file, const std::string& name) {
@@ -75,6 +95,7 @@ void check_jpeg_complete(std::span<const std::byte> file, const std::string& nam
     const auto segment = next_segment(file, at);
     check(segment.has_value(), "{}: the JPEG is cut off after {} bytes", name, file.size());
     if (segment->marker == kEndOfImage) break;
+    if (segment->marker == kHuffmanTables) check_huffman_tables(*segment, name);
     scanned |= segment->marker == kStartOfScan;
     at = segment->end;
   }
