@@ -34,10 +34,12 @@ std::vector<uint64_t> seeds_of(const SampleCommand& o, size_t classes) {
   return seeds;
 }
 
-// One class for all, a list with one for each, or a shorter list that is gone through again and again.
+// One class for all, or a list of which each has an equal share of the pictures, one after the other: a row each.
 std::vector<int64_t> classes_of(const std::vector<int64_t>& listed, size_t count) {
+  if (listed.empty()) return {};
+  check(count % listed.size() == 0, "--class: {} classes do not share {} pictures evenly", listed.size(), count);
   std::vector<int64_t> classes;
-  for (size_t i = 0; !listed.empty() && i < count; ++i) classes.push_back(listed[i % listed.size()]);
+  for (size_t i = 0; i < count; ++i) classes.push_back(listed[i / (count / listed.size())]);
   return classes;
 }
 
@@ -76,7 +78,7 @@ void run(SampleCommand& o) {
   const auto listed = o.classes.empty() ? std::vector<int64_t>{} : parse_ranges("--class", o.classes);
   GenerateOptions& g = o.generate;
   if (g.noise_file.empty()) g.seeds = seeds_of(o, listed.size());
-  g.classes = classes_of(listed, g.noise_file.empty() ? g.seeds.size() : listed.size());
+  g.classes = classes_of(listed, g.noise_file.empty() ? g.seeds.size() : noise_count(g.noise_file));
   Progress progress("sampling");
   g.on_step = [&](int64_t done, int64_t total) { progress.update(done, total); };
   g.cancelled = interrupted;
@@ -110,7 +112,7 @@ void add_sample(CLI::App& app) {
   command->add_option("--out", o->out, "PNG: a grid, or with --separate the name to which seeds are added")->required();
   command->add_option("--count", o->count, "pictures, of --seed, --seed + 1, ... (default 16)")->check(CLI::Range(1, 1 << 20));
   command->add_option("--seeds", o->seeds, "instead: 0-15 or 3,7,9")->excludes("--count");
-  command->add_option("--class", o->classes, "classes to draw, e.g. 3 or 0-9; a list is gone through again and again");
+  command->add_option("--class", o->classes, "classes to draw, e.g. 3 or 0-9; those of a list share the pictures, a row each");
   command->add_option("--nrow", o->nrow, "pictures in a row of the grid (default 8)")->check(CLI::Range(1, 65536));
   command->add_flag("--separate", o->separate, "one file a picture");
   add_sampler_flags(*command, o->generate);

@@ -18,7 +18,8 @@ struct TrainCommand {
 };
 
 void add_data_flags(CLI::App& c, TrainCommand& o) {
-  c.add_option("--data", o.train.data, "folder of pictures, IDX or CIFAR-10 files; or mnist, fashion-mnist, cifar10, glyphs");
+  c.add_option("--data", o.train.data,
+               "folder of pictures, IDX or CIFAR-10 files; or mnist, fashion-mnist, cifar10, glyphs");
   c.add_option("--replay", o.train.replay, "instead of --data: safetensors with prepared batches, one step each");
   c.add_option("--resolution", o.train.dataset.resolution,
                "side of the pictures (default: the network's; the set's own where all are alike; else 64)")
@@ -36,58 +37,85 @@ void add_network_flags(CLI::App& c, TrainCommand& o) {
   c.add_option("--class-conditioning", o.class_conditioning, "how classes enter: none, embedding, channels")
       ->check(CLI::IsMember({"none", "embedding", "channels"}));
   c.add_option("--class-planes", o.train.class_planes, "planes of class conditioning by channels")
-      ->check(CLI::Range(1, 1024))->capture_default_str();
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
   c.add_option("--label-dropout", o.train.steps.label_dropout, "share of labels left out, for --guidance-scale later")
-      ->check(CLI::Range(0.0, 1.0))->capture_default_str();
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
   c.add_option("--ddpm-num-steps", o.train.scheduler.num_train_timesteps, "timesteps of a new noise schedule")
-      ->check(CLI::Range(1, 1000000))->excludes("--from")->capture_default_str();
-  c.add_option("--ddpm-beta-schedule", o.train.scheduler.beta_schedule, "linear, scaled_linear, squaredcos_cap_v2, sigmoid")
-      ->excludes("--from")->capture_default_str();
+      ->check(CLI::Range(1, 1000000))
+      ->excludes("--from")
+      ->capture_default_str();
+  c.add_option("--ddpm-beta-schedule", o.train.scheduler.beta_schedule,
+               "linear, scaled_linear, squaredcos_cap_v2, sigmoid")
+      ->excludes("--from")
+      ->capture_default_str();
   c.add_option("--prediction-type", o.train.scheduler.prediction_type, "epsilon, sample, v_prediction")
-      ->excludes("--from")->capture_default_str();
+      ->excludes("--from")
+      ->capture_default_str();
 }
 
 void add_optimizer_flags(CLI::App& c, TrainCommand& o) {
   OptimizerOptions& p = o.train.optimizer;
   const auto positive = CLI::Range(int64_t{1}, int64_t{1} << 40);
-  c.add_option("--train-batch-size", o.train.train_batch_size, "pictures a micro-batch")->check(positive)->capture_default_str();
+  c.add_option("--train-batch-size", o.train.train_batch_size, "pictures a micro-batch")
+      ->check(positive)
+      ->capture_default_str();
   c.add_option("--gradient-accumulation-steps", o.train.steps.gradient_accumulation_steps, "micro-batches a step")
-      ->check(positive)->capture_default_str();
-  c.add_option("--num-epochs", o.train.steps.num_epochs, "times every picture is seen")->check(positive)->capture_default_str();
-  c.add_option("--max-train-steps", o.train.steps.max_train_steps, "optimizer steps, whatever the epochs")->check(positive);
+      ->check(positive)
+      ->capture_default_str();
+  c.add_option("--num-epochs", o.train.steps.num_epochs, "times every picture is seen")
+      ->check(positive)
+      ->capture_default_str();
+  c.add_option("--max-train-steps", o.train.steps.max_train_steps, "optimizer steps, whatever the epochs")
+      ->check(positive);
   c.add_option("--learning-rate", p.learning_rate)->check(CLI::NonNegativeNumber)->capture_default_str();
-  c.add_option("--lr-scheduler", p.schedule.name, "constant, constant_with_warmup, linear, cosine")->capture_default_str();
+  c.add_option("--lr-scheduler", p.schedule.name,
+               "constant, constant_with_warmup, linear, cosine, cosine_with_restarts, polynomial")
+      ->capture_default_str();
   c.add_option("--lr-warmup-steps", p.schedule.warmup_steps)->check(CLI::NonNegativeNumber)->capture_default_str();
   c.add_option("--adam-beta1", p.adam.beta1)->check(CLI::Range(0.0, 1.0))->capture_default_str();
   c.add_option("--adam-beta2", p.adam.beta2)->check(CLI::Range(0.0, 1.0))->capture_default_str();
   c.add_option("--adam-weight-decay", p.adam.weight_decay)->check(CLI::NonNegativeNumber)->capture_default_str();
   c.add_option("--adam-epsilon", p.adam.eps)->check(CLI::NonNegativeNumber)->capture_default_str();
   c.add_option("--max-grad-norm", p.max_grad_norm, "gradients are scaled down to this norm; 0: never")
-      ->check(CLI::NonNegativeNumber)->capture_default_str();
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   c.add_flag("--use-ema", p.use_ema, "keep a moving average of the weights; it is what unet/ will hold");
   c.add_option("--ema-inv-gamma", p.ema.inv_gamma)->check(CLI::PositiveNumber)->capture_default_str();
   c.add_option("--ema-power", p.ema.power)->check(CLI::PositiveNumber)->capture_default_str();
   c.add_option("--ema-max-decay", p.ema.max_decay)->check(CLI::Range(0.0, 1.0))->capture_default_str();
-  c.add_option("--mixed-precision", o.mixed_precision, "no, tf32, bf16")->check(CLI::IsMember({"no", "tf32", "bf16"}))
+  c.add_option("--mixed-precision", o.mixed_precision, "no, tf32, bf16")
+      ->check(CLI::IsMember({"no", "tf32", "bf16"}))
       ->capture_default_str();
-  c.add_flag("--gradient-checkpointing", o.train.gradient_checkpointing, "recompute activations: less memory, more time");
+  c.add_flag("--gradient-checkpointing", o.train.gradient_checkpointing,
+             "recompute activations: less memory, more time");
 }
 
 void add_output_flags(CLI::App& c, TrainCommand& o) {
   const auto count = CLI::Range(int64_t{0}, int64_t{1} << 40);
-  c.add_option("--out,--output-dir", o.train.output_dir, "folder for the pipeline and everything on the way")->required();
+  c.add_option("--out,--output-dir", o.train.output_dir, "folder for the pipeline and everything on the way")
+      ->required();
   c.add_flag("--overwrite-output-dir", o.train.overwrite_output_dir, "replace the run that the folder holds");
   c.add_option("--checkpointing-steps", o.train.checkpointing_steps, "a checkpoint every so many steps; 0: none")
-      ->check(count)->capture_default_str();
-  c.add_option("--checkpoints-total-limit", o.train.checkpoints_total_limit, "keep only so many (default: all)")->check(count);
+      ->check(count)
+      ->capture_default_str();
+  c.add_option("--checkpoints-total-limit", o.train.checkpoints_total_limit, "keep only so many (default: all)")
+      ->check(count);
   c.add_option("--resume-from-checkpoint", o.train.resume_from_checkpoint, "a checkpoint's folder, or latest")
       ->excludes("--overwrite-output-dir");
-  c.add_option("--save-images-epochs", o.train.save_images_epochs, "a sample grid every so many epochs; 0: at the end only")
-      ->check(count)->capture_default_str();
-  c.add_option("--save-images-steps", o.train.save_images_steps, "a sample grid every so many steps instead")->check(count);
+  c.add_option("--save-images-epochs", o.train.save_images_epochs,
+               "a sample grid every so many epochs; 0: at the end only")
+      ->check(count)
+      ->capture_default_str();
+  c.add_option("--save-images-steps", o.train.save_images_steps, "a sample grid every so many steps instead")
+      ->check(count);
   c.add_option("--sample-count", o.train.sample_count, "pictures of a grid; 0: no grids")
-      ->check(CLI::Range(0, 1024))->capture_default_str();
-  c.add_option("--sample-steps", o.train.sample_steps, "DDIM steps of a grid")->check(CLI::Range(1, 1000))->capture_default_str();
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  c.add_option("--sample-steps", o.train.sample_steps, "DDIM steps of a grid")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
   c.add_option("--sample-guidance-scale", o.train.sample_guidance_scale, "classifier-free guidance of a grid")
       ->capture_default_str();
 }

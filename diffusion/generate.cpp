@@ -60,8 +60,7 @@ class Generation {
     unet.check_size(height_, width_);
     sampler_ = o.sampler.empty() ? pipeline.scheduler.class_name : o.sampler;
     steps_ = o.steps ? o.steps : default_steps(sampler_, pipeline.scheduler);
-    count_ = static_cast<int64_t>(o.seeds.size());
-    if (!o.noise_file.empty()) count_ = SafetensorsFile(o.noise_file).contains("noise") ? noise_count() : 0;
+    count_ = o.noise_file.empty() ? static_cast<int64_t>(o.seeds.size()) : noise_count(o.noise_file);
     check(count_ >= 1, "there is nothing to draw: no seeds and no noise");
     check(o.classes.empty() || static_cast<int64_t>(o.classes.size()) == count_, "{} classes for {} images",
           o.classes.size(), count_);
@@ -87,12 +86,6 @@ class Generation {
   }
 
  private:
-  int64_t noise_count() const {
-    const Shape shape = SafetensorsFile(options_.noise_file).shape("noise");
-    check(shape.rank() == 4, "{}: tensor 'noise' is {}, expected [N,C,H,W]", options_.noise_file, to_string(shape));
-    return shape[0];
-  }
-
   Tensor labels(int64_t begin, int64_t end) const {
     if (options_.classes.empty()) return {};
     return Tensor::of({end - begin}, std::span<const int64_t>(options_.classes).subspan(begin, end - begin));
@@ -143,6 +136,14 @@ class Generation {
 };
 
 }  // namespace
+
+int64_t noise_count(const std::string& noise_file) {
+  const SafetensorsFile file(noise_file);
+  check(file.contains("noise"), "{}: tensor 'noise' is missing", noise_file);
+  check(file.shape("noise").rank() == 4, "{}: tensor 'noise' is {}, expected [N,C,H,W]", noise_file,
+        to_string(file.shape("noise")));
+  return file.shape("noise")[0];
+}
 
 Tensor generate(Pipeline& pipeline, const GenerateOptions& options) { return Generation(pipeline, options).run(); }
 

@@ -28,6 +28,9 @@ struct GenerateOptions {
   std::function<bool()> cancelled;
 };
 
+// How many images a --noise file starts: N of its `noise` [N,C,H,W].
+int64_t noise_count(const std::string& noise_file);
+
 // Images [N, H, W, C] in about [-1, 1], on the weights the pipeline's parameters hold now; undefined where cancelled.
 Tensor generate(Pipeline&, const GenerateOptions&);
 
