@@ -10,7 +10,7 @@ namespace stipple::cpu::gemm {
 void conv2d(float* y, const float* x, const float* weight, const float* bias, const ConvGeometry&);
 void conv2d_input_gradient(float* dx, const float* dy, const float* weight, const ConvGeometry&);
 
-void conv2d_weight_gradient(Destination dweight, Destination dbias, const float* dy, const float* x,
-                            const ConvGeometry&);
+void conv2d_weight_gradient(const Destination& dweight, const float* dy, const float* x, const ConvGeometry&);
+void conv2d_bias_gradient(const Destination& dbias, const float* dy, int64_t pixels, int64_t k);
 
 }  // namespace stipple::cpu::gemm

@@ -102,11 +102,9 @@ void run_task(const WeightGradient& o, int64_t task, float* partial_results, flo
     add_block(o, read(o, block, strip), partial_results + partial * o.g.k * o.g.window(), block > first, k0, k1);
 }
 
-void clear(const Destination& d, int64_t n) {
-  if (!d.add) std::fill_n(d.to, n, 0.f);
-}
+}  // namespace
 
-void bias_gradient(const Destination& d, const float* dy, int64_t pixels, int64_t k) {
+void conv2d_bias_gradient(const Destination& dbias, const float* dy, int64_t pixels, int64_t k) {
   const int64_t partials = std::clamp<int64_t>(pixels / kBlockPixels, 1, 64);
   const Tensor sums = Tensor::zeros({partials, k});
   float* to = sums.mutable_data<float>();
@@ -115,16 +113,10 @@ void bias_gradient(const Destination& d, const float* dy, int64_t pixels, int64_
     for (int64_t begin = pixels * p / partials; begin < last; begin += kBlockPixels)
       simd::table().column_sums(to + p * k, dy + begin * k, std::min(kBlockPixels, last - begin), k);
   });
-  add_partials(d, to, partials, k);
+  add_partials(dbias, to, partials, k);
 }
 
-}  // namespace
-
-void conv2d_weight_gradient(Destination dweight, Destination dbias, const float* dy, const float* x,
-                            const ConvGeometry& g) {
-  if (dbias.to) bias_gradient(dbias, dy, g.pixels(), g.k);
-  if (!dweight.to) return;
-  if (g.n == 0) return clear(dweight, g.k * g.window());
+void conv2d_weight_gradient(const Destination& dweight, const float* dy, const float* x, const ConvGeometry& g) {
   const WeightGradient o(dy, x, g);
   const Tensor partials({o.partials, g.k, g.window()}), strips({threads(), o.strip_floats()});
   float *sums = partials.mutable_data<float>(), *scratch = strips.mutable_data<float>();

@@ -25,6 +25,14 @@ inline constexpr int kGemmRows = kRegisters == 32 ? 14 : 6, kGemmColumns = 2 * k
 void gemm_tile(const GemmTile&);
 void column_sums(float* sums, const float* a, int64_t rows, int64_t columns);
 
+// winograd.cpp
+void winograd_input(float* v, int64_t plane, const ImagePatch& x);
+void winograd_output_gradient(float* v, int64_t plane, const ImagePatch& dy);
+void winograd_output(float* y, const ImagePatch& to, const float* m, int64_t plane, const float* bias);
+void winograd_weight(float* u, int64_t plane, const float* weight, int64_t tap_step, int64_t column_step,
+                     int64_t columns);
+void winograd_weight_gradient(float* dweight, bool add, const float* du, int64_t plane, int64_t channels);
+
 // attention.cpp
 void transpose(float* to, int64_t to_row, const float* from, int64_t from_row, int64_t rows, int64_t columns,
                float scale);

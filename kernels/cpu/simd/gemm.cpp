@@ -25,7 +25,6 @@ struct CountRows<0, Row...> : Rows<Row...> {};
 
 // c = start + sums for one vector of a row, of which the first n elements exist.
 static inline void finish(float* c, const float* start, Vec sums, int64_t n) {
-  if (n >= kLanes) return store(c, start ? load(start) + sums : sums);
   store_first(c, start ? load_first(start, n) + sums : sums, n);
 }
 
@@ -75,11 +74,10 @@ void column_sums(float* sums, const float* a, int64_t rows, int64_t columns) {
     Vec even{}, odd{};
     for (int64_t r = 0; r + 1 < rows; r += 2) {
       const float* row = a + r * columns + c;
-      even += n >= kLanes ? load(row) : load_first(row, n);
-      odd += n >= kLanes ? load(row + columns) : load_first(row + columns, n);
+      even += load_first(row, n);
+      odd += load_first(row + columns, n);
     }
-    if (rows % 2)
-      even += n >= kLanes ? load(a + (rows - 1) * columns + c) : load_first(a + (rows - 1) * columns + c, n);
+    if (rows % 2) even += load_first(a + (rows - 1) * columns + c, n);
     finish(sums + c, sums + c, even + odd, n);
   }
 }

@@ -31,6 +31,14 @@ struct GemmTile {
   const int64_t *a_runs, *b_runs;  // where each run starts, from a and b
 };
 
+// A square of pixels of an image, of which only rows [row, row_end) and columns [column, column_end) exist; the others are
+// zeros to read and are not written. Steps count floats from one pixel to the next.
+struct ImagePatch {
+  const float* pixels;  // the square's first, which need not exist
+  int64_t row_step, column_step, channels;
+  int64_t row, row_end, column, column_end;
+};
+
 struct Table {
   const char* name;
   int lanes;
@@ -43,6 +51,17 @@ struct Table {
   void (*gemm_tile)(const GemmTile&);
   // sums[c] += sum over rows of a[row, c]
   void (*column_sums)(float* sums, const float* a, int64_t rows, int64_t columns);
+
+  // Winograd's F(4x4, 3x3), see conv2d_winograd.h. 36 planes lie `plane` floats apart; rows of planes hold whole vectors.
+  void (*winograd_input)(float* v, int64_t plane, const ImagePatch& x);             // v = B^T x B, 6x6
+  void (*winograd_output_gradient)(float* v, int64_t plane, const ImagePatch& dy);  // v = A dy A^T, dy 4x4
+  // y = A^T m A + bias, 4x4 pixels at y of which `to` says how far they lie apart and how many exist
+  void (*winograd_output)(float* y, const ImagePatch& to, const float* m, int64_t plane, const float* bias);
+  // u = G g G^T for filters g of 3x3 taps, one a column
+  void (*winograd_weight)(float* u, int64_t plane, const float* weight, int64_t tap_step, int64_t column_step,
+                          int64_t columns);
+  // dweight [3, 3, channels] = (dweight +) G^T du G
+  void (*winograd_weight_gradient)(float* dweight, bool add, const float* du, int64_t plane, int64_t channels);
 
   // Over the columns of a [rows, columns] matrix, for group norm:
   // sum += x - shift, squares += (x - shift)^2

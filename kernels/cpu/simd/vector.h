@@ -34,13 +34,15 @@ static inline Vec load(const float* p) {
 static inline void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
 static inline Vec splat(float x) { return x - Vec{}; }
 
-// The first n < kLanes elements; the others are zero, or left alone in memory.
+// The first n elements, at most kLanes; the others are zero, or left alone in memory.
 static inline Vec load_first(const float* p, int64_t n) {
+  if (n >= kLanes) return load(p);
   Vec v{};
   for (int64_t i = 0; i < n; ++i) v[i] = p[i];
   return v;
 }
 static inline void store_first(float* p, Vec v, int64_t n) {
+  if (n >= kLanes) return store(p, v);
   for (int64_t i = 0; i < n; ++i) p[i] = v[i];
 }
 
