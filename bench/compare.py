@@ -2,8 +2,8 @@
 
     python bench/compare.py [kernels] [networks] [--rounds 5] [--threads N] [--ours COMMAND] [--only TEXT]
 
-A round asks each process once; the tables show medians over the rounds and ratio = ours / PyTorch's fastest: below 1 we win.
-Kernels are shown against the faster of PyTorch's two layouts. Processes run in the root of the repository.
+A round asks each process once; the tables show medians over the rounds and ratio = ours / PyTorch's fastest: below 1 we
+win. Kernels are shown against the faster of PyTorch's two layouts. Processes run in the root of the repository.
 """
 
 import argparse
@@ -27,8 +27,9 @@ class Opponent:
 
     def __init__(self, command: list[str], name: str, fields: dict | None = None):
         self.name, self.fields = name, fields or {}
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        cwd=BENCH.parent)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=BENCH.parent
+        )
 
     def ask(self, request: dict) -> dict:
         time.sleep(REST)
@@ -109,8 +110,16 @@ def kernels(requests: list[dict], arguments: argparse.Namespace) -> None:
         answers = measure(opponents, request, arguments.rounds, 5)
         report_errors(request, answers)
         mine, theirs = answers.pop("stipple"), fastest(list(answers.values()))
-        row(request["op"], request.get("pass", ""), shape(request), milliseconds(mine), milliseconds(theirs), rate(mine),
-            rate(theirs), ratio(mine, theirs))
+        row(
+            request["op"],
+            request.get("pass", ""),
+            shape(request),
+            milliseconds(mine),
+            milliseconds(theirs),
+            rate(mine),
+            rate(theirs),
+            ratio(mine, theirs),
+        )
     for opponent in opponents:
         opponent.close()
 

@@ -11,7 +11,9 @@ from serve import Work
 
 
 def images(r: dict, n: int, channels: int, h: int, w: int) -> torch.Tensor:
-    layout = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}[r.get("layout", "channels_last")]
+    layout = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}[
+        r.get("layout", "channels_last")
+    ]
     return torch.randn(n, channels, h, w).contiguous(memory_format=layout)
 
 
@@ -27,7 +29,9 @@ def conv2d(r: dict) -> Work:
     dy = images(r, *y.shape)
 
     def backward(*wanted: bool):
-        return torch.ops.aten.convolution_backward(dy, x, weight, None, stride, padding, [1, 1], False, [0, 0], 1, wanted)
+        return torch.ops.aten.convolution_backward(
+            dy, x, weight, None, stride, padding, [1, 1], False, [0, 0], 1, wanted
+        )
 
     run = {
         "forward": lambda: F.conv2d(x, weight, None, stride, padding),
@@ -40,9 +44,11 @@ def conv2d(r: dict) -> Work:
 def forward_or_backward(which: str, compute, inputs: list[torch.Tensor]):
     """A call of compute(*inputs) without a graph, or of the backward pass alone through a graph that is kept."""
     if which == "forward":
+
         @torch.no_grad()
         def run():
             return compute(*inputs)
+
         return run
     leaves = [x.requires_grad_() for x in inputs]
     y = compute(*leaves)
@@ -52,8 +58,11 @@ def forward_or_backward(which: str, compute, inputs: list[torch.Tensor]):
 
 def group_norm_silu(r: dict) -> Work:
     x = images(r, r["n"], r["c"], r["h"], r["w"])
-    run = forward_or_backward(r["pass"], lambda x, gamma, beta: F.silu(F.group_norm(x, r["groups"], gamma, beta, 1e-5)),
-                              [x, torch.randn(r["c"]), torch.randn(r["c"])])
+    run = forward_or_backward(
+        r["pass"],
+        lambda x, gamma, beta: F.silu(F.group_norm(x, r["groups"], gamma, beta, 1e-5)),
+        [x, torch.randn(r["c"]), torch.randn(r["c"])],
+    )
     return Work(run, 0, {"forward": 2, "backward": 3}[r["pass"]] * sizes(x))
 
 

@@ -1,7 +1,7 @@
 """PyTorch's training step and forward pass of whole U-Nets: eager, channels_last and compiled, with fused Adam.
 
-The configuration `mnist` is the class-conditioned network of the course (unit 2, notebook 02): four constant planes of a class
-embedding beside the digit, channels 32/64/64. Any other is the path of a UNet2DModel's config.json.
+The configuration `mnist` is the class-conditioned network of the course (unit 2, notebook 02): four constant planes of
+a class embedding beside the digit, channels 32/64/64. Any other is the path of a UNet2DModel's config.json.
 """
 
 import json
@@ -16,9 +16,15 @@ from diffusers.utils import logging
 import serve
 from serve import Work
 
-MNIST = dict(sample_size=28, in_channels=1 + 4, out_channels=1, layers_per_block=2, block_out_channels=(32, 64, 64),
-             down_block_types=("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
-             up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"))
+MNIST = dict(
+    sample_size=28,
+    in_channels=1 + 4,
+    out_channels=1,
+    layers_per_block=2,
+    block_out_channels=(32, 64, 64),
+    down_block_types=("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
+    up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+)
 
 
 class ClassPlanes(torch.nn.Module):

@@ -58,7 +58,7 @@ class Server:
 
 
 def main(server: Server) -> None:
-    parser = argparse.ArgumentParser(description="Serves the requests of bench/PROTOCOL.md from arguments or standard input.")
+    parser = argparse.ArgumentParser(description="Answers the requests of bench/PROTOCOL.md.")
     parser.add_argument("requests", nargs="*", help="JSON requests to answer instead of standard input's")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()

@@ -3,8 +3,9 @@
     python tests/reference/compare_forward.py MODEL [--stipple build/release/stipple] [--batch 2] [--height H --width W]
                                               [--seed 0] [--without-gradients] [--rows 10] [-- FLAGS OF stipple forward]
 
-MODEL is a pipeline's folder, or the config.json of a network, which then gets random weights. Draws an input, hands it to
-`stipple forward` and to PyTorch in f64 and f32, prints the tensors nearest to what is allowed, and exits 1 where one is beyond.
+MODEL is a pipeline's folder, or the config.json of a network, which then gets random weights. Draws an input, hands it
+to `stipple forward` and to PyTorch in f64 and f32, prints the tensors nearest to what is allowed, and exits 1 where one
+is beyond.
 """
 
 import argparse
@@ -40,16 +41,30 @@ def image_size(model: UNet2DModel, arguments: argparse.Namespace) -> tuple[int, 
     return arguments.height or height, arguments.width or width
 
 
-def stipple_forward(arguments: argparse.Namespace, pipeline: Path, inputs: dict, scratch: Path) -> dict[str, torch.Tensor]:
+def stipple_forward(
+    arguments: argparse.Namespace, pipeline: Path, inputs: dict, scratch: Path
+) -> dict[str, torch.Tensor]:
     given, answer = scratch / "in.safetensors", scratch / "out.safetensors"
     save_file(inputs, given)
-    subprocess.run([arguments.stipple, "forward", "--model", pipeline, "--input", given, "--output", answer, *arguments.flags],
-                   check=True)
+    command = [
+        arguments.stipple,
+        "forward",
+        "--model",
+        pipeline,
+        "--input",
+        given,
+        "--output",
+        answer,
+        *arguments.flags,
+    ]
+    if subprocess.run(command).returncode != 0:
+        raise SystemExit("compare_forward: stipple forward failed")
     return load_file(answer)
 
 
 def report(ours: dict[str, float], theirs: dict[str, float], rows: int) -> bool:
     """Prints the table; whether every error is allowed."""
+
     def used(name: str) -> float:
         return ours[name] / tolerance.allowed(theirs[name])
 
@@ -58,8 +73,10 @@ def report(ours: dict[str, float], theirs: dict[str, float], rows: int) -> bool:
         mark = "" if used(name) <= 1 else "  beyond"
         print(f"{name:64} {ours[name]:9.1e} {theirs[name]:9.1e} {tolerance.allowed(theirs[name]):9.1e}{mark}")
     beyond = sum(not used(name) <= 1 for name in ours)  # NaN is beyond
-    print(f"{len(ours)} tensors, {beyond} beyond what is allowed; worst error {max(ours.values()):.1e}, "
-          f"PyTorch's {max(theirs.values()):.1e}")
+    print(
+        f"{len(ours)} tensors, {beyond} beyond what is allowed; worst error {max(ours.values()):.1e}, "
+        f"PyTorch's {max(theirs.values()):.1e}"
+    )
     return beyond == 0
 
 
@@ -81,7 +98,7 @@ def compare(arguments: argparse.Namespace, scratch: Path) -> bool:
 def parse() -> argparse.Namespace:
     own, flags = sys.argv[1:], []
     if "--" in own:
-        own, flags = own[:own.index("--")], own[own.index("--") + 1:]
+        own, flags = own[: own.index("--")], own[own.index("--") + 1 :]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--stipple", default="build/release/stipple")
@@ -96,5 +113,6 @@ def parse() -> argparse.Namespace:
 
 if __name__ == "__main__":
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         sys.exit(0 if compare(parse(), Path(folder)) else 1)

@@ -1,15 +1,21 @@
 """The input and output of `stipple forward`, computed by diffusers: one place that runs a U-Net forward and backward.
 
-In (NCHW): sample, timestep, optional class_labels, optional grad_output. Out: output and, with grad_output, grad.sample and
-grad.<parameter> of sum(output * grad_output).
+In (NCHW): sample, timestep, optional class_labels, optional grad_output. Out: output and, with grad_output, grad.sample
+and grad.<parameter> of sum(output * grad_output).
 """
 
 import torch
 from diffusers import UNet2DModel
 
 
-def draw_inputs(model: UNet2DModel, generator: torch.Generator, batch: int, height: int, width: int,
-                fractional_timesteps: bool = False) -> dict[str, torch.Tensor]:
+def draw_inputs(
+    model: UNet2DModel,
+    generator: torch.Generator,
+    batch: int,
+    height: int,
+    width: int,
+    fractional_timesteps: bool = False,
+) -> dict[str, torch.Tensor]:
     config = model.config
     steps = config.num_train_timesteps or 1000
     inputs = {

@@ -1,6 +1,7 @@
 """How PyTorch initialises a U-Net after torch.manual_seed(0), in tests/fixtures/initialisation.json.
 
-For each network its config and, for every parameter in the order of the state dict, [sum, sum of squares, first element].
+For each network its config and, for every parameter in the order of the state dict, [sum, sum of squares, first
+element].
 """
 
 import json
@@ -11,16 +12,29 @@ from diffusers import UNet2DModel
 
 FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "initialisation.json"
 
-PLAIN = dict(sample_size=8, in_channels=3, out_channels=3, layers_per_block=1, block_out_channels=[8, 12],
-             norm_num_groups=4, attention_head_dim=4, down_block_types=["DownBlock2D", "AttnDownBlock2D"],
-             up_block_types=["AttnUpBlock2D", "UpBlock2D"])
+PLAIN = dict(
+    sample_size=8,
+    in_channels=3,
+    out_channels=3,
+    layers_per_block=1,
+    block_out_channels=[8, 12],
+    norm_num_groups=4,
+    attention_head_dim=4,
+    down_block_types=["DownBlock2D", "AttnDownBlock2D"],
+    up_block_types=["AttnUpBlock2D", "UpBlock2D"],
+)
 NETWORKS = {
     "plain": PLAIN,
     "class_embedding": PLAIN | dict(num_class_embeds=10),
     "class_timestep": PLAIN | dict(class_embed_type="timestep"),
-    "resnet_resampling": PLAIN | dict(downsample_type="resnet", upsample_type="resnet", layers_per_block=2,
-                                      down_block_types=["ResnetDownsampleBlock2D", "AttnDownBlock2D"],
-                                      up_block_types=["AttnUpBlock2D", "ResnetUpsampleBlock2D"]),
+    "resnet_resampling": PLAIN
+    | dict(
+        downsample_type="resnet",
+        upsample_type="resnet",
+        layers_per_block=2,
+        down_block_types=["ResnetDownsampleBlock2D", "AttnDownBlock2D"],
+        up_block_types=["AttnUpBlock2D", "ResnetUpsampleBlock2D"],
+    ),
     "scale_shift": PLAIN | dict(resnet_time_scale_shift="scale_shift"),
 }
 

@@ -2,7 +2,7 @@
 
     python tests/reference/load_pipeline.py FOLDER [--steps 10] [--count 4] [--class 3] [--seed 0] [--out grid.png]
 
-Loads the folder as a DDPMPipeline, samples a few images and prints what they are like; with --out the row of images is kept.
+Loads the folder as a DDPMPipeline, samples a few images and prints what they are like; --out keeps the row of images.
 """
 
 import argparse
@@ -48,12 +48,15 @@ def parse() -> argparse.Namespace:
 
 if __name__ == "__main__":
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     given = parse()
     loaded = DDPMPipeline.from_pretrained(given.folder)
     print(f"{loaded.unet.num_parameters():,} parameters, {type(loaded.scheduler).__name__}")
     drawn = sample(loaded, given)
     if not torch.isfinite(drawn).all():
         raise SystemExit("load_pipeline: the images are not finite")
-    print(f"{given.count} images {tuple(drawn.shape[1:])}: mean {drawn.mean():.3f}, standard deviation {drawn.std():.3f}")
+    print(
+        f"{given.count} images {tuple(drawn.shape[1:])}: mean {drawn.mean():.3f}, standard deviation {drawn.std():.3f}"
+    )
     if given.out:
         save_row(drawn, given.out)

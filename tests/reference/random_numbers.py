@@ -4,8 +4,8 @@ CALL.SEED.N: the N numbers of CALL right after torch.manual_seed(SEED), where CA
   randn, rand, randn_f64, rand_f64
   randint_HIGH            integers in [0, HIGH), i64
   randperm                i64
-sequence.K: in this order after torch.manual_seed(7), from one generator: randn(3), randn(3), randn(20), rand(5), randn(1),
-  randint(0, 10, (4,)), randn(16), randperm(6), randn(2)
+sequence.K: in this order after torch.manual_seed(7), from one generator: randn(3), randn(3), randn(20), rand(5),
+  randn(1), randint(0, 10, (4,)), randn(16), randperm(6), randn(2)
 """
 
 from pathlib import Path
@@ -25,8 +25,15 @@ CALLS = {
     "randperm": torch.randperm,
 }
 SEQUENCE = [
-    lambda: torch.randn(3), lambda: torch.randn(3), lambda: torch.randn(20), lambda: torch.rand(5), lambda: torch.randn(1),
-    lambda: torch.randint(0, 10, (4,)), lambda: torch.randn(16), lambda: torch.randperm(6), lambda: torch.randn(2),
+    lambda: torch.randn(3),
+    lambda: torch.randn(3),
+    lambda: torch.randn(20),
+    lambda: torch.rand(5),
+    lambda: torch.randn(1),
+    lambda: torch.randint(0, 10, (4,)),
+    lambda: torch.randn(16),
+    lambda: torch.randperm(6),
+    lambda: torch.randn(2),
 ]
 
 if __name__ == "__main__":

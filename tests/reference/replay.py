@@ -1,10 +1,10 @@
 """Fifty training steps on prepared batches, for `stipple train --replay`.
 
 tests/fixtures/replay/
-  pipeline/             a small class-conditioned U-Net and its DDPM scheduler, as diffusers saves them: where training starts
+  pipeline/             where training starts: a class-conditioned U-Net and its DDPM scheduler, as diffusers saves them
   batches.safetensors   clean.KKK, noise.KKK [4,1,16,16] f32, timesteps.KKK, labels.KKK [4] i64
-  expected.json         for each run its flags and, a number a step: loss and grad_norm (before clipping) in f64, the same in
-                        f32, and the learning rate the step took
+  expected.json         for each run its flags and, a number a step: loss and grad_norm (before clipping) in f64, the
+                        same in f32, and the learning rate the step took
 """
 
 import json
@@ -21,20 +21,45 @@ FOLDER = Path(__file__).resolve().parents[1] / "fixtures" / "replay"
 STEPS, BATCH, SIZE, CLASSES = 50, 4, 16, 10
 
 RUNS = {
-    "constant": {"class-conditioning": "embedding", "learning-rate": 1e-3, "lr-scheduler": "constant", "lr-warmup-steps": 0,
-                 "adam-beta1": 0.95, "adam-beta2": 0.999, "adam-weight-decay": 1e-6, "adam-epsilon": 1e-8,
-                 "max-grad-norm": 1.0},
-    "cosine": {"class-conditioning": "embedding", "learning-rate": 2e-3, "lr-scheduler": "cosine", "lr-warmup-steps": 10,
-               "adam-beta1": 0.9, "adam-beta2": 0.99, "adam-weight-decay": 0.01, "adam-epsilon": 1e-6,
-               "max-grad-norm": 0.5},
+    "constant": {
+        "class-conditioning": "embedding",
+        "learning-rate": 1e-3,
+        "lr-scheduler": "constant",
+        "lr-warmup-steps": 0,
+        "adam-beta1": 0.95,
+        "adam-beta2": 0.999,
+        "adam-weight-decay": 1e-6,
+        "adam-epsilon": 1e-8,
+        "max-grad-norm": 1.0,
+    },
+    "cosine": {
+        "class-conditioning": "embedding",
+        "learning-rate": 2e-3,
+        "lr-scheduler": "cosine",
+        "lr-warmup-steps": 10,
+        "adam-beta1": 0.9,
+        "adam-beta2": 0.99,
+        "adam-weight-decay": 0.01,
+        "adam-epsilon": 1e-6,
+        "max-grad-norm": 0.5,
+    },
 }
 
 
 def write_pipeline() -> None:
     torch.manual_seed(0)
-    unet = UNet2DModel(sample_size=SIZE, in_channels=1, out_channels=1, layers_per_block=1, block_out_channels=(12, 20),
-                       norm_num_groups=4, attention_head_dim=5, num_class_embeds=CLASSES,
-                       down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"))
+    unet = UNet2DModel(
+        sample_size=SIZE,
+        in_channels=1,
+        out_channels=1,
+        layers_per_block=1,
+        block_out_channels=(12, 20),
+        norm_num_groups=4,
+        attention_head_dim=5,
+        num_class_embeds=CLASSES,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+    )
     shutil.rmtree(FOLDER, ignore_errors=True)
     DDPMPipeline(unet=unet, scheduler=DDPMScheduler()).save_pretrained(FOLDER / "pipeline")
     print(f"{unet.num_parameters()} parameters")
@@ -66,10 +91,16 @@ def write_batches() -> dict[str, torch.Tensor]:
 def train(flags: dict, batches: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, list[float]]:
     pipeline = DDPMPipeline.from_pretrained(FOLDER / "pipeline")
     unet = pipeline.unet.to(dtype).train()
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=flags["learning-rate"], eps=flags["adam-epsilon"],
-                                  betas=(flags["adam-beta1"], flags["adam-beta2"]), weight_decay=flags["adam-weight-decay"])
-    schedule = get_scheduler(flags["lr-scheduler"], optimizer, num_warmup_steps=flags["lr-warmup-steps"],
-                             num_training_steps=STEPS)
+    optimizer = torch.optim.AdamW(
+        unet.parameters(),
+        lr=flags["learning-rate"],
+        eps=flags["adam-epsilon"],
+        betas=(flags["adam-beta1"], flags["adam-beta2"]),
+        weight_decay=flags["adam-weight-decay"],
+    )
+    schedule = get_scheduler(
+        flags["lr-scheduler"], optimizer, num_warmup_steps=flags["lr-warmup-steps"], num_training_steps=STEPS
+    )
     history = {"loss": [], "grad_norm": [], "lr": []}
     for k in range(STEPS):
         clean, noise = (batches[f"{name}.{k:03}"].to(dtype) for name in ("clean", "noise"))
@@ -94,9 +125,14 @@ def run(name: str, flags: dict, batches: dict[str, torch.Tensor]) -> dict:
     exact, in_f32 = train(flags, batches, torch.float64), train(flags, batches, torch.float32)
     apart = max(abs(a - b) / a for a, b in zip(exact["loss"], in_f32["loss"]))
     print(f"{name}: loss {exact['loss'][0]:.4f} to {exact['loss'][-1]:.4f}, f32 within {apart:.1e} of f64")
-    return {"flags": flags, "loss": rounded(exact["loss"], 10), "grad_norm": rounded(exact["grad_norm"], 10),
-            "loss_f32": rounded(in_f32["loss"], 8), "grad_norm_f32": rounded(in_f32["grad_norm"], 8),
-            "lr": rounded(exact["lr"], 10)}
+    return {
+        "flags": flags,
+        "loss": rounded(exact["loss"], 10),
+        "grad_norm": rounded(exact["grad_norm"], 10),
+        "loss_f32": rounded(in_f32["loss"], 8),
+        "grad_norm_f32": rounded(in_f32["grad_norm"], 8),
+        "lr": rounded(exact["lr"], 10),
+    }
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """Golden trajectories of diffusers' samplers on a toy network, and the tables of their noise schedules.
 
-tests/fixtures/schedulers.json         the cases: {"config": what scheduler_config.json would hold, "steps": n, "options": of step(),
-                                       "timesteps": [...]}; their number NNN is their place in the list
+tests/fixtures/schedulers.json         the cases, numbered NNN by their place in the list: {"config": what
+                                       scheduler_config.json would hold, "steps": n, "options": of step(), "timesteps"}
 tests/fixtures/schedulers.safetensors  sample                          where every case starts, before init_noise_sigma
                                        noise.KKK                       the random tensor of the k-th call of step()
                                        case.NNN.step.KKK, .x0.KKK      state and predicted clean image after it
-                                       alphas_cumprod.SCHEDULE, noisy.SCHEDULE, velocity.SCHEDULE (NOISY_TIMESTEPS of the .json)
+                                       alphas_cumprod.SCHEDULE
+                                       noisy.SCHEDULE, velocity.SCHEDULE  at the .json's noisy_timesteps
 
 The network is x -> x t / (t + 1), and where the scheduler's variance is learned a second half of channels, x^2 / 10.
 """
@@ -115,11 +116,17 @@ HEUN = [
     (V, 5, {}),
     (dict(use_karras_sigmas=True, timestep_spacing="leading"), 5, {}),
 ]
-CASES = [(scheduler, *case)
-         for scheduler, cases in [("DDPMScheduler", DDPM), ("DDIMScheduler", DDIM),
-                                  ("DPMSolverMultistepScheduler", DPM_SOLVER), ("EulerDiscreteScheduler", EULER),
-                                  ("HeunDiscreteScheduler", HEUN)]
-         for case in cases]
+CASES = [
+    (scheduler, *case)
+    for scheduler, cases in [
+        ("DDPMScheduler", DDPM),
+        ("DDIMScheduler", DDIM),
+        ("DPMSolverMultistepScheduler", DPM_SOLVER),
+        ("EulerDiscreteScheduler", EULER),
+        ("HeunDiscreteScheduler", HEUN),
+    ]
+    for case in cases
+]
 
 SCHEDULES = {
     "linear": {},
@@ -187,8 +194,14 @@ def main() -> None:
         tensors |= {f"case.{number:03}.{key}": y for key, y in path.items()}
         if not all(torch.isfinite(y).all() for y in path.values()):
             raise SystemExit(f"case {number}, {name} {keys}: not finite")
-        cases.append({"config": {"_class_name": name} | keys, "steps": steps, "options": options,
-                      "timesteps": [t.item() for t in scheduler.timesteps]})
+        cases.append(
+            {
+                "config": {"_class_name": name} | keys,
+                "steps": steps,
+                "options": options,
+                "timesteps": [t.item() for t in scheduler.timesteps],
+            }
+        )
     save_file(tensors, FIXTURES / "schedulers.safetensors")
     lines = ",\n  ".join(json.dumps(case) for case in cases)
     (FIXTURES / "schedulers.json").write_text(f'{{"noisy_timesteps": {NOISY_TIMESTEPS}, "cases": [\n  {lines}\n]}}\n')

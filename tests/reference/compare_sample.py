@@ -1,0 +1,121 @@
+"""Does `stipple sample` walk the path that diffusers walks, from the same prepared noise?
+
+    python tests/reference/compare_sample.py PIPELINE [--sampler ddpm|ddim] [--steps 10] [--count 2] [--class 3]
+                                             [--eta 0] [--stipple build/release/stipple] [--tolerance 1e-4]
+
+Prints the relative L2 distance to PyTorch in f64 of every state and predicted clean image, PyTorch's own in f32 beside
+it, and exits 1 where ours is more than the tolerance and more than three times PyTorch's.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler
+from diffusers.utils import logging
+from safetensors.torch import load_file, save_file
+
+import tolerance
+
+SCHEDULERS = {"ddpm": DDPMScheduler, "ddim": DDIMScheduler}
+
+
+def draw_noise(pipeline: DDPMPipeline, arguments: argparse.Namespace) -> dict[str, torch.Tensor]:
+    config = pipeline.unet.config
+    size = config.sample_size
+    height, width = (size, size) if isinstance(size, int) else size
+    noise = torch.randn(arguments.steps + 1, arguments.count, config.out_channels, height, width)
+    return {"noise": noise[-1].clone()} | {f"noise.{k:03}": noise[k].clone() for k in range(arguments.steps)}
+
+
+@torch.no_grad()
+def walk(
+    pipeline: DDPMPipeline, noise: dict[str, torch.Tensor], arguments: argparse.Namespace, dtype: torch.dtype
+) -> dict[str, torch.Tensor]:
+    unet = pipeline.unet.to(dtype)
+    scheduler = SCHEDULERS[arguments.sampler].from_config(pipeline.scheduler.config)
+    scheduler.set_timesteps(arguments.steps)
+    options = {"eta": arguments.eta} if arguments.sampler == "ddim" else {}
+    labels = None if arguments.label is None else torch.full((arguments.count,), arguments.label)
+    x, found = noise["noise"].to(dtype), {}
+    for k, t in enumerate(scheduler.timesteps):
+        with patch(f"{type(scheduler).__module__}.randn_tensor", lambda *_, **__: noise[f"noise.{k:03}"].to(dtype)):
+            answer = scheduler.step(unet(x, t, labels).sample, t, x, **options)
+        x = answer.prev_sample
+        found |= {f"step.{k:03}": x, f"x0.{k:03}": answer.pred_original_sample}
+    return found
+
+
+def stipple_sample(
+    arguments: argparse.Namespace, noise: dict[str, torch.Tensor], scratch: Path
+) -> dict[str, torch.Tensor]:
+    given, path = scratch / "noise.safetensors", scratch / "trajectory.safetensors"
+    save_file(noise, given)
+    command = [
+        arguments.stipple,
+        "sample",
+        "--model",
+        arguments.pipeline,
+        "--out",
+        scratch / "grid.png",
+        "--noise",
+        given,
+        "--trajectory",
+        path,
+        "--sampler",
+        arguments.sampler,
+        "--steps",
+        str(arguments.steps),
+    ]
+    command += ["--eta", str(arguments.eta)] if arguments.sampler == "ddim" else []
+    command += [] if arguments.label is None else ["--class", str(arguments.label)]
+    if subprocess.run(command).returncode != 0:
+        raise SystemExit("compare_sample: stipple sample failed")
+    return load_file(path)
+
+
+def report(ours: dict[str, float], theirs: dict[str, float], allowed: float) -> bool:
+    """Prints the table; whether every distance is allowed."""
+    right = {name: ours[name] <= max(allowed, tolerance.FACTOR * theirs[name]) for name in ours}
+    print(f"{'tensor':12} {'stipple':>9} {'PyTorch':>9}")
+    for name in sorted(ours):
+        print(f"{name:12} {ours[name]:9.1e} {theirs[name]:9.1e}{'' if right[name] else '  beyond'}")
+    return all(right.values())
+
+
+def compare(arguments: argparse.Namespace, scratch: Path) -> bool:
+    torch.manual_seed(arguments.seed)
+    pipeline = DDPMPipeline.from_pretrained(arguments.pipeline)
+    noise = draw_noise(pipeline, arguments)
+    answer = stipple_sample(arguments, noise, scratch)
+    in_f32 = walk(pipeline, noise, arguments, torch.float32)
+    exact = walk(pipeline, noise, arguments, torch.float64)
+    if answer.keys() != exact.keys():
+        raise SystemExit(f"compare_sample: names differ: {sorted(answer.keys() ^ exact.keys())}")
+    errors = (tolerance.relative_errors(each, exact) for each in (answer, in_f32))
+    return report(*errors, arguments.tolerance)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pipeline", type=Path)
+    parser.add_argument("--sampler", choices=SCHEDULERS, default="ddpm")
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--count", type=int, default=2)
+    parser.add_argument("--class", type=int, dest="label")
+    parser.add_argument("--eta", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--stipple", default="build/release/stipple")
+    parser.add_argument("--tolerance", type=float, default=1e-4)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    with tempfile.TemporaryDirectory() as folder:
+        sys.exit(0 if compare(parse(), Path(folder)) else 1)
