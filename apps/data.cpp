@@ -5,6 +5,7 @@
 #include "apps/command.h"
 #include "apps/progress.h"
 #include "diffusion/data/download.h"
+#include "tensor/error.h"
 
 namespace stipple {
 namespace {
