@@ -156,6 +156,10 @@ struct Forward {
     simd.transpose(queries, block, q + at, e.channels(), count, e.width, static_cast<float>(e.scale() * kLog2E));
     for (int64_t key = 0; key < e.keys; key += tile) {
       const int64_t keys = std::min(tile, e.keys - key), from = e.at(n, e.keys, key, h);
+      if (e.width == simd.narrow) {
+        simd.attend_narrow({k + from, v + from, e.channels(), keys, queries, block, lanes}, sums, largest, total, p);
+        continue;
+      }
       product(p, block, false, {k + from, e.channels()}, {queries, block}, keys, lanes, e.width);
       simd.softmax_columns(p, largest, total, factor, keys, lanes, block);
       simd.scale_columns(sums, factor, e.width, lanes, block);
@@ -189,8 +193,9 @@ class BackwardOfHead {
       const int64_t keys = std::min(tile, e.keys - key), at = e.at(n, e.keys, key, h);
       std::fill_n(dk, tile * width, 0.f);
       std::fill_n(dv, tile * width, 0.f);
-      for (int64_t first = 0; first < e.queries; first += block) meet(first, at, keys);
-      if (t.dk) put_rows(t.dk + at, dk, keys, e.scale());
+      for (int64_t first = 0; first < e.queries; first += stretch)
+        narrow ? meet_narrow(first, at, keys) : meet(first, at, keys);
+      if (t.dk) put_rows(t.dk + at, dk, keys, narrow ? kLn2 : e.scale());
       if (t.dv) put_rows(t.dv + at, dv, keys, 1);
     }
     if (t.dq) put_queries(n, h);
@@ -219,8 +224,8 @@ class BackwardOfHead {
     }
     for (int64_t i = 0; i < e.queries; ++i) {
       const int64_t from = at + i * e.channels();
-      std::copy_n(t.q + from, e.width, q_rows + i * width);
-      std::copy_n(t.dy + from, e.width, dy_rows + i * width);
+      if (!narrow) std::copy_n(t.q + from, e.width, q_rows + i * width);
+      if (!narrow) std::copy_n(t.dy + from, e.width, dy_rows + i * width);
       lse[i] = static_cast<float>(kLog2E * t.lse[(n * e.heads + h) * e.queries + i]);
       delta[i] = static_cast<float>(dot(t.dy + from, t.y + from, e.width));
     }
@@ -239,6 +244,15 @@ class BackwardOfHead {
       product(dq_columns + columns, block, true, {t.k + at, 1, e.channels()}, {ds, block}, e.width, lanes, keys);
   }
 
+  // The same for heads of 8, whose q stays in units of the scores, log2 e too large for dk.
+  void meet_narrow(int64_t first, int64_t at, int64_t keys) {
+    const int64_t queries = round_up(std::min(stretch, e.queries - first), simd::table().lanes),
+                  columns = first * e.width;
+    simd::table().attend_narrow_backward({t.k + at, t.v + at, e.channels(), keys, q_columns + columns, block, queries},
+                                         dq_columns + columns, dk, dv, width, dy_columns + columns, lse + first,
+                                         delta + first);
+  }
+
   void put_rows(float* to, const float* from, int64_t rows, double scale) const {
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t d = 0; d < e.width; ++d) to[i * e.channels() + d] = static_cast<float>(scale) * from[i * width + d];
@@ -252,8 +266,10 @@ class BackwardOfHead {
 
   const Extents& e;
   const BackwardTensors& t;
-  int64_t block = simd::table().gemm_columns, tile = std::min(kTile, e.keys);
-  int64_t padded = round_up(e.queries, block), width = round_up(e.width, simd::table().lanes);
+  const bool narrow = e.width == simd::table().narrow;
+  const int64_t block = simd::table().gemm_columns, tile = std::min(kTile, e.keys);
+  const int64_t stretch = narrow ? 8 * block : block;  // queries that meet a tile of keys at once: what fits L1
+  const int64_t padded = round_up(e.queries, block), width = round_up(e.width, simd::table().lanes);
   float *q_columns, *dy_columns, *dq_columns;  // [blocks][D][block], q in units of the scores
   float *q_rows, *dy_rows;                     // [padded][width]
   float *dk, *dv;                              // [tile][width]

@@ -41,4 +41,10 @@ void softmax_columns_backward(float* s, float* dp, const float* lse, const float
                               int64_t row);
 void scale_columns(float* x, const float* factor, int64_t rows, int64_t columns, int64_t row);
 
+// attention_narrow.cpp
+inline constexpr int kNarrow = 8;
+void attend_narrow(const NarrowTile&, float* sums, float* largest, float* total, float* s);
+void attend_narrow_backward(const NarrowTile&, float* dq, float* dk, float* dv, int64_t gradient_row, const float* dy,
+                            const float* lse, const float* delta);
+
 }  // namespace stipple::simd::STIPPLE_SIMD

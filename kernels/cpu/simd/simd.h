@@ -39,6 +39,14 @@ struct ImagePatch {
   int64_t row, row_end, column, column_end;
 };
 
+// A tile of keys against queries, for heads Table::narrow channels wide: logits and exponentials are to base 2.
+struct NarrowTile {
+  const float *k, *v;  // [keys, narrow], rows `row` apart
+  int64_t row, keys;
+  const float* q;  // [blocks, narrow, block]: every block of queries transposed
+  int64_t block, queries;  // whole vectors of queries, zeros at the end
+};
+
 struct Table {
   const char* name;
   int lanes;
@@ -86,6 +94,14 @@ struct Table {
   void (*softmax_columns_backward)(float* s, float* dp, const float* lse, const float* delta, int64_t rows,
                                    int64_t columns, int64_t row);
   void (*scale_columns)(float* x, const float* factor, int64_t rows, int64_t columns, int64_t row);
+
+  // The same in one go for one block of narrow heads. sums [narrow, block] += p v, with largest and total [block] brought up
+  // to date; s [keys, block] is scratch.
+  int narrow;
+  void (*attend_narrow)(const NarrowTile&, float* sums, float* largest, float* total, float* s);
+  // dk, dv [keys, narrow] (rows gradient_row apart) and dq (like q) get their share of all blocks added; lse, delta [queries].
+  void (*attend_narrow_backward)(const NarrowTile&, float* dq, float* dk, float* dv, int64_t gradient_row, const float* dy,
+                                 const float* lse, const float* delta);
 };
 
 const Table& table();
