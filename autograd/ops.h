@@ -1,4 +1,5 @@
 #pragma once
+#include "autograd/ops/absolute.h"
 #include "autograd/ops/activation.h"
 #include "autograd/ops/arithmetic.h"
 #include "autograd/ops/attention.h"
