@@ -23,16 +23,21 @@ struct CountRows : CountRows<N - 1, N - 1, Row...> {};
 template <int... Row>
 struct CountRows<0, Row...> : Rows<Row...> {};
 
-// c = start + sums for one vector of a row, of which the first n elements exist.
-static inline void finish(float* c, const float* start, Vec sums, int64_t n) {
-  store_first(c, start ? load_first(start, n) + sums : sums, n);
+// c = start + sums, where the last vector of a row is not whole.
+static void finish_part(const GemmTile& t, const float* sums, int64_t pitch) {
+  for (int64_t row = 0; row < t.rows; ++row)
+    for (int64_t i = 0; i < t.columns; i += kLanes) {
+      const int64_t n = t.columns - i;
+      const Vec start = t.start ? load_first(t.start + row * t.start_row + i, n) : Vec{};
+      store_first(t.c + row * t.c_row + i, start + load(sums + row * pitch + i), n);
+    }
 }
 
+// In the three functions below all loops over rows and vectors are unrolled, so that the sums stay in registers.
 template <int Rows, int Vectors>
-static void tile(const GemmTile& t) {
+[[gnu::always_inline]] static inline void accumulate(Vec (&sums)[Rows][Vectors], const GemmTile& t) {
   constexpr int kGroups = (Rows + 2) / 3;
   const int64_t a_row = t.a_row, a_step = t.a_step, b_step = t.b_step;
-  Vec sums[Rows][Vectors] = {};
   for (int64_t run = 0; run < t.runs; ++run) {
     const float* b = t.b + t.b_runs[run];
     const float* a[kGroups];
@@ -48,10 +53,33 @@ static void tile(const GemmTile& t) {
       for (int g = 0; g < kGroups; ++g) a[g] += a_step;
     }
   }
+}
+
+// c = start + sums in whole vectors.
+template <int Rows, int Vectors>
+[[gnu::always_inline]] static inline void finish(float* c, int64_t c_row, const float* start, int64_t start_row,
+                                                 Vec (&sums)[Rows][Vectors]) {
+  if (start)
+#pragma GCC unroll 14
+    for (int row = 0; row < Rows; ++row)
+      for (int v = 0; v < Vectors; ++v) sums[row][v] += load(start + row * start_row + v * kLanes);
+#pragma GCC unroll 14
   for (int row = 0; row < Rows; ++row)
-    for (int v = 0; v < Vectors; ++v)
-      finish(t.c + row * t.c_row + v * kLanes, t.start ? t.start + row * t.start_row + v * kLanes : nullptr,
-             sums[row][v], t.columns - v * kLanes);
+    for (int v = 0; v < Vectors; ++v) store(c + row * c_row + v * kLanes, sums[row][v]);
+}
+
+template <int Rows, int Vectors>
+static void tile(const GemmTile& t) {
+  constexpr int kColumns = Vectors * kLanes;
+  Vec sums[Rows][Vectors];
+#pragma GCC unroll 14
+  for (int row = 0; row < Rows; ++row)
+    for (int v = 0; v < Vectors; ++v) sums[row][v] = Vec{};
+  accumulate(sums, t);
+  float part[Rows * kColumns];
+  const bool whole = t.columns == kColumns;
+  finish(whole ? t.c : part, whole ? t.c_row : kColumns, whole ? t.start : nullptr, t.start_row, sums);
+  if (!whole) finish_part(t, part, kColumns);
 }
 
 // The tiles of 1, 2, ..., kGemmRows rows.
@@ -78,7 +106,7 @@ void column_sums(float* sums, const float* a, int64_t rows, int64_t columns) {
       odd += load_first(row + columns, n);
     }
     if (rows % 2) even += load_first(a + (rows - 1) * columns + c, n);
-    finish(sums + c, sums + c, even + odd, n);
+    store_first(sums + c, load_first(sums + c, n) + even + odd, n);
   }
 }
 

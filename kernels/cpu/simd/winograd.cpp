@@ -19,13 +19,13 @@ static constexpr float n_0 = 1 / (a2 * b2), n_a = 1 / (2 * a2 * (a2 - b2)), n_b 
 struct InputMap {
   static constexpr int from = 6, to = 6;
   static inline void apply(Vec* o, const Vec* d) {
-    const Vec even_a = d[4] - b2 * d[2], odd_a = a * (d[3] - b2 * d[1]);
-    const Vec even_b = d[4] - a2 * d[2], odd_b = b * (d[3] - a2 * d[1]);
+    const Vec even_a = d[4] - b2 * d[2], odd_a = d[3] - b2 * d[1];
+    const Vec even_b = d[4] - a2 * d[2], odd_b = d[3] - a2 * d[1];
     o[0] = d[4] + a2 * b2 * d[0] - (a2 + b2) * d[2];
-    o[1] = even_a + odd_a;
-    o[2] = even_a - odd_a;
-    o[3] = even_b + odd_b;
-    o[4] = even_b - odd_b;
+    o[1] = even_a + a * odd_a;
+    o[2] = even_a - a * odd_a;
+    o[3] = even_b + b * odd_b;
+    o[4] = even_b - b * odd_b;
     o[5] = d[5] + a2 * b2 * d[1] - (a2 + b2) * d[3];
   }
 };
@@ -34,12 +34,12 @@ struct InputMap {
 struct OutputMap {
   static constexpr int from = 6, to = 4;
   static inline void apply(Vec* o, const Vec* m) {
-    const Vec even_a = m[1] + m[2], odd_a = a * (m[1] - m[2]);
-    const Vec even_b = m[3] + m[4], odd_b = b * (m[3] - m[4]);
+    const Vec even_a = m[1] + m[2], odd_a = m[1] - m[2];
+    const Vec even_b = m[3] + m[4], odd_b = m[3] - m[4];
     o[0] = m[0] + even_a + even_b;
-    o[1] = odd_a + odd_b;
+    o[1] = a * odd_a + b * odd_b;
     o[2] = a2 * even_a + b2 * even_b;
-    o[3] = a2 * odd_a + b2 * odd_b + m[5];
+    o[3] = a * a2 * odd_a + b * b2 * odd_b + m[5];
   }
 };
 
@@ -47,13 +47,13 @@ struct OutputMap {
 struct OutputGradientMap {
   static constexpr int from = 4, to = 6;
   static inline void apply(Vec* o, const Vec* y) {
-    const Vec even_a = y[0] + a2 * y[2], odd_a = a * (y[1] + a2 * y[3]);
-    const Vec even_b = y[0] + b2 * y[2], odd_b = b * (y[1] + b2 * y[3]);
+    const Vec even_a = y[0] + a2 * y[2], odd_a = y[1] + a2 * y[3];
+    const Vec even_b = y[0] + b2 * y[2], odd_b = y[1] + b2 * y[3];
     o[0] = y[0];
-    o[1] = even_a + odd_a;
-    o[2] = even_a - odd_a;
-    o[3] = even_b + odd_b;
-    o[4] = even_b - odd_b;
+    o[1] = even_a + a * odd_a;
+    o[2] = even_a - a * odd_a;
+    o[3] = even_b + b * odd_b;
+    o[4] = even_b - b * odd_b;
     o[5] = y[3];
   }
 };
@@ -87,37 +87,58 @@ struct WeightGradientMap {
 
 // A map along the columns and along the rows of a square; read(i, j) and write(i, j, value) say where elements lie.
 template <typename Map, typename Read, typename Write>
-static inline void transform(Read read, Write write) {
+[[gnu::always_inline]] static inline void transform(Read read, Write write) {
   Vec half[Map::to][Map::from];
+#pragma GCC unroll 1
   for (int j = 0; j < Map::from; ++j) {
     Vec in[Map::from], out[Map::to];
+#pragma GCC unroll 6
     for (int i = 0; i < Map::from; ++i) in[i] = read(i, j);
     Map::apply(out, in);
+#pragma GCC unroll 6
     for (int i = 0; i < Map::to; ++i) half[i][j] = out[i];
   }
+#pragma GCC unroll 1
   for (int i = 0; i < Map::to; ++i) {
-    Vec out[Map::to];
-    Map::apply(out, half[i]);
+    Vec in[Map::from], out[Map::to];
+#pragma GCC unroll 6
+    for (int j = 0; j < Map::from; ++j) in[j] = half[i][j];
+    Map::apply(out, in);
+#pragma GCC unroll 6
     for (int j = 0; j < Map::to; ++j) write(i, j, out[j]);
   }
 }
 
+// Bit Size * i + j says whether pixel (i, j) of a square exists.
+template <int Size>
+static inline uint64_t existing(const ImagePatch& x) {
+  uint64_t bits = 0;
+  for (int64_t i = x.row; i < x.row_end; ++i)
+    for (int64_t j = x.column; j < x.column_end; ++j) bits |= uint64_t{1} << (Size * i + j);
+  return bits;
+}
+
+template <int Size>
+static constexpr uint64_t kWhole = (uint64_t{1} << (Size * Size)) - 1;
+
 // The map of a patch of an image, zero where it reaches outside, to 36 planes.
 template <typename Map>
 static void to_points(float* v, int64_t plane, const ImagePatch& x) {
-  const bool whole = x.row == 0 && x.row_end == Map::from && x.column == 0 && x.column_end == Map::from;
+  constexpr int kSize = Map::from;
+  const uint64_t exists = existing<kSize>(x);
+  const int64_t row = x.row_step, column = x.column_step;
   for (int64_t c = 0; c < x.channels; c += kLanes) {
     const int64_t n = x.channels - c;
+    const float* from = x.pixels + c;
     const auto write = [&](int i, int j, Vec value) { store(v + (i * Map::to + j) * plane + c, value); };
-    if (whole && n >= kLanes)
-      transform<Map>([&](int i, int j) { return load(x.pixels + i * x.row_step + j * x.column_step + c); }, write);
+    const auto whole = [&](int i, int j) { return load(from + i * row + j * column); };
+    const auto part = [&](int i, int j) {
+      return exists >> (kSize * i + j) & 1 ? load_first(from + i * row + j * column, n) : Vec{};
+    };
+    if (exists == kWhole<kSize> && n >= kLanes)
+      transform<Map>(whole, write);
     else
-      transform<Map>(
-          [&](int i, int j) {
-            if (i < x.row || i >= x.row_end || j < x.column || j >= x.column_end) return Vec{};
-            return load_first(x.pixels + i * x.row_step + j * x.column_step + c, n);
-          },
-          write);
+      transform<Map>(part, write);
   }
 }
 
@@ -127,15 +148,20 @@ void winograd_output_gradient(float* v, int64_t plane, const ImagePatch& dy) {
 }
 
 void winograd_output(float* y, const ImagePatch& to, const float* m, int64_t plane, const float* bias) {
+  const uint64_t exists = existing<4>(to);
+  const int64_t row = to.row_step, column = to.column_step;
   for (int64_t c = 0; c < to.channels; c += kLanes) {
     const int64_t n = to.channels - c;
     const Vec shift = bias ? load_first(bias + c, n) : Vec{};
-    transform<OutputMap>([&](int i, int j) { return load(m + (i * 6 + j) * plane + c); },
-                         [&](int i, int j, Vec value) {
-                           if (i >= to.row_end || j >= to.column_end) return;
-                           float* pixel = y + i * to.row_step + j * to.column_step + c;
-                           store_first(pixel, value + shift, n);
-                         });
+    const auto read = [&](int i, int j) { return load(m + (i * 6 + j) * plane + c); };
+    const auto whole = [&](int i, int j, Vec value) { store(y + i * row + j * column + c, value + shift); };
+    const auto part = [&](int i, int j, Vec value) {
+      if (exists >> (4 * i + j) & 1) store_first(y + i * row + j * column + c, value + shift, n);
+    };
+    if (exists == kWhole<4> && n >= kLanes)
+      transform<OutputMap>(read, whole);
+    else
+      transform<OutputMap>(read, part);
   }
 }
 
