@@ -215,20 +215,24 @@ class BackwardOfHead {
     const int64_t at = e.at(n, e.queries, 0, h);
     std::fill(q_columns, dk, 0.f);
     std::fill_n(lse, padded, 0.f);
-    std::fill_n(delta, padded, 0.f);
-    for (int64_t first = 0; first < e.queries; first += block) {
-      const int64_t count = std::min(block, e.queries - first), from = at + first * e.channels();
-      const float scale = static_cast<float>(e.scale() * kLog2E);
-      simd::table().transpose(q_columns + first * e.width, block, t.q + from, e.channels(), count, e.width, scale);
-      simd::table().transpose(dy_columns + first * e.width, block, t.dy + from, e.channels(), count, e.width, 1);
-    }
+    for (int64_t first = 0; first < e.queries; first += block)
+      pack_block(first, std::min(block, e.queries - first), at + first * e.channels());
     for (int64_t i = 0; i < e.queries; ++i) {
       const int64_t from = at + i * e.channels();
       if (!narrow) std::copy_n(t.q + from, e.width, q_rows + i * width);
       if (!narrow) std::copy_n(t.dy + from, e.width, dy_rows + i * width);
       lse[i] = static_cast<float>(kLog2E * t.lse[(n * e.heads + h) * e.queries + i]);
-      delta[i] = static_cast<float>(dot(t.dy + from, t.y + from, e.width));
     }
+  }
+
+  void pack_block(int64_t first, int64_t count, int64_t from) {
+    const simd::Table& simd = simd::table();
+    float *q = q_columns + first * e.width, *dy = dy_columns + first * e.width, *y = dq_columns + first * e.width;
+    simd.transpose(q, block, t.q + from, e.channels(), count, e.width, static_cast<float>(e.scale() * kLog2E));
+    simd.transpose(dy, block, t.dy + from, e.channels(), count, e.width, 1);
+    simd.transpose(y, block, t.y + from, e.channels(), count, e.width, 1);
+    simd.dot_columns(delta + first, dy, y, e.width, block);
+    std::fill_n(y, block * e.width, 0.f);  // from here on it is dq
   }
 
   // A tile of keys, which starts at element `at` of k and v, and a block of queries.
@@ -246,8 +250,8 @@ class BackwardOfHead {
 
   // The same for heads of 8, whose q stays in units of the scores, log2 e too large for dk.
   void meet_narrow(int64_t first, int64_t at, int64_t keys) {
-    const int64_t queries = round_up(std::min(stretch, e.queries - first), simd::table().lanes),
-                  columns = first * e.width;
+    const int64_t queries = round_up(std::min(stretch, e.queries - first), simd::table().lanes);
+    const int64_t columns = first * e.width;
     simd::table().attend_narrow_backward({t.k + at, t.v + at, e.channels(), keys, q_columns + columns, block, queries},
                                          dq_columns + columns, dk, dv, width, dy_columns + columns, lse + first,
                                          delta + first);

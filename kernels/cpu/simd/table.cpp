@@ -31,6 +31,7 @@ const Table functions = {
     .softmax_columns = softmax_columns,
     .softmax_columns_backward = softmax_columns_backward,
     .scale_columns = scale_columns,
+    .dot_columns = dot_columns,
     .narrow = kNarrow,
     .attend_narrow = attend_narrow,
     .attend_narrow_backward = attend_narrow_backward,
