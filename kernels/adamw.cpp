@@ -12,7 +12,8 @@ void check_like(const char* name, const Tensor& x, const Tensor& parameters) {
 
 }  // namespace
 
-void adamw(const Tensor& parameters, const Tensor& m, const Tensor& v, const Tensor& ema, const Tensor& gradients, const AdamWOptions& o) {
+void adamw(const Tensor& parameters, const Tensor& m, const Tensor& v, const Tensor& ema, const Tensor& gradients,
+           const AdamWOptions& o) {
   check(o.step >= 1, "adamw: steps count from 1, got {}", o.step);
   check_like("first moment", m, parameters);
   check_like("second moment", v, parameters);

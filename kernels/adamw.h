@@ -22,13 +22,15 @@ struct AdamWOptions {
 
 namespace kernels {
 // All of one shape and dtype; ema may be undefined where ema_decay is negative.
-void adamw(const Tensor& parameters, const Tensor& m, const Tensor& v, const Tensor& ema, const Tensor& gradients, const AdamWOptions&);
+void adamw(const Tensor& parameters, const Tensor& m, const Tensor& v, const Tensor& ema, const Tensor& gradients,
+           const AdamWOptions&);
 // sum x^2, in double and in a fixed order: what gradient clipping needs.
 double squared_norm(const Tensor& x);
 }  // namespace kernels
 
 namespace cpu {
-void adamw(const Tensor& parameters, const Tensor& m, const Tensor& v, const Tensor& ema, const Tensor& gradients, const AdamWOptions&);
+void adamw(const Tensor& parameters, const Tensor& m, const Tensor& v, const Tensor& ema, const Tensor& gradients,
+           const AdamWOptions&);
 void squared_norm(double& sum, const Tensor& x);
 }  // namespace cpu
 

@@ -43,7 +43,8 @@ void average(T* __restrict ema, const T* __restrict p, int64_t n, T rest) {
 
 }  // namespace
 
-void adamw(const Tensor& parameters, const Tensor& m, const Tensor& v, const Tensor& ema, const Tensor& gradients, const AdamWOptions& o) {
+void adamw(const Tensor& parameters, const Tensor& m, const Tensor& v, const Tensor& ema, const Tensor& gradients,
+           const AdamWOptions& o) {
   for_real("adamw", parameters.dtype(), [&]<typename T>(T) {
     T *p = parameters.mutable_data<T>(), *first = m.mutable_data<T>(), *second = v.mutable_data<T>();
     T* mean = o.ema_decay >= 0 ? ema.mutable_data<T>() : nullptr;
