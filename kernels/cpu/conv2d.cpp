@@ -8,11 +8,11 @@
 namespace stipple::cpu {
 namespace {
 
-// f64 always takes the oracle, which also knows what to do without any images; what Winograd's algorithm does not fit
-// takes the matrix product.
+// f64 always takes the oracle, which also knows what to do without any images.
 std::string_view rung_for(Dtype dtype, const ConvGeometry& g) {
   if (dtype != Dtype::f32 || g.n == 0) return "oracle";
-  const std::string_view wanted = rung("CONV2D", {"oracle", "gemm", "winograd"});
+  const std::string_view wanted = rung("CONV2D", {"oracle", "gemm", "winograd", "fastest"});
+  if (wanted == "fastest") return winograd::pays(g) ? "winograd" : "gemm";
   return wanted == "winograd" && !winograd::fits(g) ? "gemm" : wanted;
 }
 

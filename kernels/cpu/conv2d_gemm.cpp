@@ -8,9 +8,9 @@
 // Forward and input gradient: pixels x filters, summed over the window.
 //
 // Idea    rows of A are windows of a strip (conv2d_strip.h), so nothing is gathered: a window is r runs of s * c
-// floats.
-//         Weights are packed into panels once a call. The input gradient of stride 1 is the same product with the
-//         filter turned around; of stride 2 it is one product for each parity of (h, w): 1, 2, 2 and 4 of nine taps.
+//         floats. Weights are packed into panels once a call. The input gradient of stride 1 is the same product with
+//         the filter turned around; of stride 2 it is one product for each parity of (h, w): 1, 2, 2 and 4 of nine
+//         taps.
 
 namespace stipple::cpu::gemm {
 namespace {

@@ -7,9 +7,8 @@
 // Weight gradient: filters x window, summed over pixels.
 //
 // Idea    A is dy as it lies (the filters of one pixel side by side), B is the strip of x as it lies (a row of the
-// window of
-//         one pixel side by side), so nothing is packed. Pixels are cut into blocks, whose sums stay in registers;
-//         blocks add up in a fixed number of partial results, which add up in order at the end.
+//         window of one pixel side by side), so nothing is packed. Pixels are cut into blocks, whose sums stay in
+//         registers; blocks add up in a fixed number of partial results, which add up in order at the end.
 // Costs   what is beyond a row of the window is computed and thrown away: with one channel, 13 of 16 lanes.
 
 namespace stipple::cpu::gemm {

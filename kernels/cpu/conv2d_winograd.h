@@ -17,6 +17,7 @@
 namespace stipple::cpu::winograd {
 
 bool fits(const ConvGeometry&);  // 3x3, stride 1
+bool pays(const ConvGeometry&);  // fits, and was measured to be faster than the matrix product
 
 void conv2d(float* y, const float* x, const float* weight, const float* bias, const ConvGeometry&);
 void conv2d_input_gradient(float* dx, const float* dy, const float* weight, const ConvGeometry&);

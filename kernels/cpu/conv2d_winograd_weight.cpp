@@ -3,12 +3,11 @@
 
 // Weight gradient.
 //
-// Idea    two parallel steps, again and again: transform x and dy of a batch of tiles (each task some tiles), then add
-// the
-//         batch to the 36 sums of filters x channels (each task a plane, whose sums fit into L1 or L2). No partial
-//         results, and the same bits for any number of threads. The batch is as large as stays in the cache.
-// Tried   one pass with partial results for each task: 36 times filters x channels is too much for L2 from 64 channels
-// on.
+// Idea    two parallel steps, again and again: transform x and dy of a batch of tiles (each task some tiles), then
+//         add the batch to the 36 sums of filters x channels (each task a plane, whose sums fit into L1 or L2). No
+//         partial results, and the same bits for any number of threads. The batch is as large as stays in the cache.
+// Tried   one pass with partial results for each task: 36 times filters x channels is too much for L2 from 64
+//         channels on.
 
 namespace stipple::cpu::winograd {
 namespace {

@@ -2,9 +2,8 @@
 
 #include "kernels/cpu/gemm_panels.h"
 
-// Idea    A is read where it lies, transposed or not. B is read where it lies when its rows are whole vectors and few,
-// else
-//         packed into panels. Tall sums into small results (weight gradients) are cut into partial results.
+// Idea    A is read where it lies, transposed or not. B is read where it lies when its rows are whole vectors and
+//         few, else packed into panels. Tall sums into small results (weight gradients) are cut into partial results.
 // Costs   packing B costs as much as one row of the product for each element; it is used by all rows.
 
 namespace stipple::cpu {
