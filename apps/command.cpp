@@ -1,25 +1,28 @@
 #include "apps/command.h"
 
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
-#include <unistd.h>
+#include <filesystem>
 
 #include "kernels/cpu/parallel.h"
 #include "tensor/error.h"
+#include "tensor/file.h"
 
 namespace stipple {
 namespace {
 
-volatile std::sig_atomic_t signals_seen = 0;
+volatile std::sig_atomic_t signals_seen = 0, somebody_asks = 0;
 
 void on_signal(int) {
-  if (signals_seen) _exit(130);
+  if (signals_seen || !somebody_asks) _exit(130);
   signals_seen = 1;
 }
 
 int64_t parse_number(const std::string& flag, const std::string& text) {
-  check(!text.empty() && text.size() <= 18 && text.find_first_not_of("0123456789") == std::string::npos,
-        "{}: '{}' is no number; expected something like 3, 0-15 or 1,4,9", flag, text);
+  if (text.empty() || text.size() > 18 || text.find_first_not_of("0123456789") != std::string::npos)
+    fail_usage("{}: '{}' is no number; expected something like 3, 0-15 or 1,4,9", flag, text);
   return std::stoll(text);
 }
 
@@ -38,11 +41,19 @@ void CommonOptions::apply() const {
   cpu::set_threads(threads ? threads : cpu::available_threads());
 }
 
+void check_output(const std::string& path) {
+  check(!std::filesystem::is_directory(path), "cannot write {}: it is a folder", path);
+  if (!std::filesystem::exists(path) || std::filesystem::is_regular_file(path)) AtomicFile probe(path);
+}
+
 void print_notices(const std::vector<std::string>& notices) {
   for (const std::string& notice : notices) std::fprintf(stderr, "notice: %s\n", notice.c_str());
 }
 
-bool interrupted() { return signals_seen != 0; }
+bool interrupted() {
+  somebody_asks = 1;
+  return signals_seen != 0;
+}
 
 void watch_interrupts() {
   std::signal(SIGINT, on_signal);
@@ -58,7 +69,8 @@ std::vector<int64_t> parse_ranges(const std::string& flag, const std::string& te
     const size_t dash = item.find('-');
     const int64_t first = parse_number(flag, item.substr(0, dash));
     const int64_t last = dash == std::string::npos ? first : parse_number(flag, item.substr(dash + 1));
-    check(first <= last && last - first < kMost, "{}: '{}' is no range", flag, item);
+    if (first > last) fail_usage("{}: '{}' is no range: it ends before it begins", flag, item);
+    if (last - first >= kMost) fail_usage("{}: '{}' is more than {} numbers", flag, item, kMost);
     for (int64_t n = first; n <= last; ++n) numbers.push_back(n);
     begin = comma + 1;
   }

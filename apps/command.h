@@ -1,4 +1,6 @@
 #pragma once
+#include <fmt/core.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <string>
@@ -27,7 +29,17 @@ void add_data(CLI::App&);
 
 void print_notices(const std::vector<std::string>&);  // on standard error
 
-// Set by the first Ctrl-C or SIGTERM; a second one ends the program at once.
+// Throws what writing this file would throw, before hours of work; the file stays as it is.
+void check_output(const std::string& path);
+
+// Wrong use of the command line: exit status 2.
+template <typename... Args>
+[[noreturn]] void fail_usage(fmt::format_string<Args...> message, Args&&... args) {
+  throw CLI::ValidationError(fmt::format(message, std::forward<Args>(args)...), CLI::ExitCodes::ValidationError);
+}
+
+// Whether Ctrl-C or SIGTERM came. Once somebody has asked, the first is left to whoever asks again and the second ends
+// the program at once; until then the first does.
 bool interrupted();
 void watch_interrupts();
 // Thrown when work was left undone because of it; exit status 130.

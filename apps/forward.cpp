@@ -15,6 +15,7 @@ struct ForwardOptions {
 
 void run(const ForwardOptions& o) {
   o.common.apply();
+  check_output(o.output);
   std::vector<std::string> notices;
   const auto pipeline = Pipeline::load(o.model, notices);
   print_notices(notices);

@@ -1,7 +1,10 @@
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 
 #include "apps/command.h"
+#include "tensor/error.h"
 
 // Exit status: 0 success, 1 error, 2 wrong usage, 130 interrupted.
 
@@ -19,24 +22,46 @@ std::vector<std::string> with_dashes(int argc, char** argv) {
   return arguments;
 }
 
+void add_version(CLI::App& app) {
+  app.set_version_flag("--version", "stipple " STIPPLE_VERSION);
+  for (CLI::App* command : app.get_subcommands({})) add_version(*command);
+}
+
+void check_command(CLI::App& app, const std::string& name) {
+  std::string known;
+  for (const CLI::App* command : app.get_subcommands({})) {
+    if (command->get_name() == name) return;
+    known += (known.empty() ? "" : ", ") + command->get_name();
+  }
+  stipple::fail_usage("there is no command '{}'; there are {}", name, known);
+}
+
+// What was printed must have arrived: a full disk shows at the latest here.
+void flush_output() {
+  errno = 0;
+  if (std::fflush(stdout) != 0 || std::ferror(stdout))
+    stipple::fail("cannot write to standard output: {}", std::strerror(errno));
+}
+
 int run(int argc, char** argv) {
   CLI::App app("stipple: diffusion models trained, fine-tuned and sampled in C++", "stipple");
-  app.set_version_flag("--version", "stipple " STIPPLE_VERSION);
   app.require_subcommand(1);
   stipple::add_train(app);
   stipple::add_sample(app);
   stipple::add_info(app);
   stipple::add_forward(app);
   stipple::add_data(app);
-  for (CLI::App* command : app.get_subcommands({})) command->set_version_flag("--version", "stipple " STIPPLE_VERSION);
+  add_version(app);
   try {
+    if (argc > 1 && argv[1][0] != '-') check_command(app, argv[1]);
     app.parse(with_dashes(argc, argv));
   } catch (const CLI::Success& help_or_version) {
-    return app.exit(help_or_version);
+    app.exit(help_or_version);
   } catch (const CLI::ParseError& error) {
     std::fprintf(stderr, "stipple: %s (--help says more)\n", error.what());
     return 2;
   }
+  flush_output();
   return 0;
 }
 

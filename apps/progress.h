@@ -18,13 +18,16 @@ class Progress {
  private:
   using Clock = std::chrono::steady_clock;
 
+  bool due(int64_t done, int64_t total);  // remembers when it last was
   std::string speed(int64_t done) const;
+  std::string time_left(int64_t done, int64_t total) const;
+  std::string bar(int64_t done, int64_t total, int64_t text) const;
 
   std::string title_;
   bool terminal_, colour_;
   bool line_open_ = false;
-  int64_t first_ = -1;  // steps that were done before the first update
-  Clock::time_point begin_, last_;
+  int64_t first_ = -1;  // steps that were done at the first update
+  Clock::time_point begin_, first_time_, last_;
 };
 
 }  // namespace stipple

@@ -43,10 +43,12 @@ std::vector<int64_t> classes_of(const std::vector<int64_t>& listed, size_t count
   return classes;
 }
 
-void check_output(const SampleCommand& o) {
-  const fs::path parent = fs::path(o.out).parent_path();
-  check(parent.empty() || fs::is_directory(parent), "--out {}: the folder {} does not exist", o.out, parent.string());
-  check(!fs::is_directory(o.out), "--out {}: is a folder; a PNG file's name is expected", o.out);
+void check_outputs(const SampleCommand& o) {
+  const std::string extension = fs::path(o.out).extension().string();
+  check(extension.empty() || extension == ".png" || extension == ".PNG",
+        "--out {}: pictures are written as PNG; a name that ends in .png is expected", o.out);
+  check_output(o.out);
+  if (!o.generate.trajectory_file.empty()) check_output(o.generate.trajectory_file);
 }
 
 // "grid.png" -> "grid-0007.png", after the image's seed.
@@ -71,7 +73,7 @@ std::vector<std::string> write_images(const SampleCommand& o, const Tensor& imag
 
 void run(SampleCommand& o) {
   o.common.apply();
-  check_output(o);
+  check_outputs(o);
   std::vector<std::string> notices;
   const auto pipeline = Pipeline::load(o.model, notices);
   print_notices(notices);

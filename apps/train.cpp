@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
@@ -121,7 +122,7 @@ void add_output_flags(CLI::App& c, TrainCommand& o) {
 }
 
 void check_flags(const TrainCommand& o) {
-  check(o.train.data.empty() != o.train.replay.empty(), "give either --data or --replay");
+  if (o.train.data.empty() == o.train.replay.empty()) fail_usage("train: give either --data or --replay");
   check(o.mixed_precision == "no", "--mixed-precision {}: the CPU computes in f32 only", o.mixed_precision);
   check_learning_rate_schedule(o.train.optimizer.schedule.name);
 }
@@ -132,6 +133,11 @@ void run(TrainCommand& o) {
   o.train.seed = o.common.seed;
   o.train.dataset.fit = o.center_crop ? Fit::center_crop : Fit::random_crop;
   if (!o.class_conditioning.empty()) o.train.class_conditioning = class_conditioning(o.class_conditioning);
+  std::optional<Progress> reading;
+  o.train.dataset.progress = [&](int64_t done, int64_t total) {
+    if (!reading && done < total) reading.emplace("reading pictures");
+    if (reading) reading->update(done, total);
+  };
   Progress progress("training");
   StepReport last;
   TrainWatch watch;

@@ -74,6 +74,9 @@ Denoiser::Denoiser(Scope scope, const UNet2DConfig& unet_config, const Condition
     : conditioning(c), unet(scope, unet_config), class_emb(class_planes(scope / "class_emb", c)) {
   check(image_channels() >= 1, "unet: {} input channels leave none for the image beside {} class planes",
         unet_config.in_channels, c.planes);
+  check(c.kind != ClassConditioning::embedding || unet_config.num_class_embeds == c.rows(),
+        "unet: has {} rows of class embedding, but its conditioning needs {}", unet_config.num_class_embeds.value_or(0),
+        c.rows());
 }
 
 int64_t Denoiser::image_channels() const { return unet.config.in_channels - (class_emb ? conditioning.planes : 0); }

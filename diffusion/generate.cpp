@@ -64,7 +64,7 @@ class Generation {
     check(count_ >= 1, "there is nothing to draw: no seeds and no noise");
     check(o.classes.empty() || static_cast<int64_t>(o.classes.size()) == count_, "{} classes for {} images",
           o.classes.size(), count_);
-    pipeline.denoiser.conditioning.check_labels(labels(0, count_));
+    check_classes();
     check(o.guidance_scale == 1 || pipeline.denoiser.conditioning.kind != ClassConditioning::none,
           "guidance needs a network that is conditioned on classes; this one is not");
     if (o.guidance_scale != 1) pipeline.denoiser.conditioning.no_label();
@@ -86,6 +86,15 @@ class Generation {
   }
 
  private:
+  // "No label" has a row of its own, but is no class to draw.
+  void check_classes() const {
+    const ConditioningConfig& conditioning = pipeline_.denoiser.conditioning;
+    conditioning.check_labels(labels(0, count_));
+    for (int64_t c : options_.classes)
+      check(c < conditioning.classes, "class {} is unknown: the network has {} classes, 0 to {}", c,
+            conditioning.classes, conditioning.classes - 1);
+  }
+
   Tensor labels(int64_t begin, int64_t end) const {
     if (options_.classes.empty()) return {};
     return Tensor::of({end - begin}, std::span<const int64_t>(options_.classes).subspan(begin, end - begin));

@@ -16,6 +16,7 @@ Adam::Adam(Parameters& parameters, const AdamOptions& o)
 double Adam::step(double learning_rate, double max_grad_norm, const Tensor& ema, double decay) {
   parameters_->complete_gradients();
   const double norm = std::sqrt(kernels::squared_norm(parameters_->gradients()));
+  if (!std::isfinite(norm)) return norm;
   const double clip = max_grad_norm > 0 ? std::min(1.0, max_grad_norm / (norm + 1e-6)) : 1.0;
   kernels::adamw(parameters_->values(), m_, v_, ema, parameters_->gradients(),
                  {.lr = learning_rate,

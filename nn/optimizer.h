@@ -17,7 +17,7 @@ class Adam {
 
   // One step with the gradients at hand (see Parameters::clear_gradients). They are scaled down to a norm of max_grad_norm
   // where that is positive and exceeded, as torch.nn.utils.clip_grad_norm_. `ema`, where defined, moves towards the new
-  // values by 1 - ema_decay. Returns the norm before clipping.
+  // values by 1 - ema_decay. Returns the norm before clipping; where that is not finite, nothing is changed.
   double step(double learning_rate, double max_grad_norm, const Tensor& ema = {}, double ema_decay = 0);
 
   int64_t steps() const { return steps_; }

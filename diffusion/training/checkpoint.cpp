@@ -86,6 +86,7 @@ RunIdentity load_checkpoint(const fs::path& folder, Pipeline& pipeline, Trainer&
   fields.read("use_ema", use_ema);
   check(use_ema == trainer.ema().defined(), "{}: was trained {} --use-ema; resume it the same way", folder.string(),
         use_ema ? "with" : "without");
+  check(step >= 1, "{}: field 'step' is missing or not positive", fields.file());
   const SafetensorsFile file((training / "state.safetensors").string());
   for (const auto& [name, arena] : arenas(pipeline, trainer)) load_arena(file, name, pipeline.parameters, arena);
   generator.set_state(file.load("random_state"));

@@ -21,6 +21,14 @@ void remove_run(const fs::path& dir) {
   for (const fs::path& checkpoint : list_checkpoints(dir)) fs::remove_all(checkpoint);
 }
 
+// What a run that was killed while it wrote left behind.
+void remove_temporaries(const fs::path& dir) {
+  std::vector<fs::path> stale;
+  for (const auto& entry : fs::directory_iterator(dir))
+    if (entry.path().filename().string().starts_with(".stipple-")) stale.push_back(entry.path());
+  for (const fs::path& path : stale) fs::remove_all(path);
+}
+
 std::string in_mebibytes(int64_t bytes) { return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20)); }
 
 std::optional<fs::path> checkpoint_to_resume(const TrainOptions& o, const TrainWatch& watch) {
@@ -53,6 +61,7 @@ std::optional<fs::path> prepare_output_folder(const TrainOptions& o, const Train
   std::error_code error;
   fs::create_directory(dir, error);
   check(!error, "--out {}: cannot be created: {}", o.output_dir, error.message());
+  remove_temporaries(dir);
   return resume;
 }
 

@@ -15,6 +15,7 @@ GenerateOptions generate_options(const Pipeline& pipeline, const SampleGridOptio
   g.steps = std::min(o.steps, pipeline.scheduler.num_train_timesteps);
   g.height = g.width = o.resolution;
   g.guidance_scale = o.guidance_scale;
+  g.cancelled = o.cancelled;
   const ConditioningConfig& conditioning = pipeline.denoiser.conditioning;
   for (int64_t i = 0; i < o.count; ++i) {
     g.seeds.push_back(static_cast<uint64_t>(i));
@@ -35,16 +36,18 @@ Image beside(const Image& left, const Image& right) {
 
 }  // namespace
 
-Image draw_samples(Pipeline& pipeline, const Trainer& trainer, const SampleGridOptions& o) {
+std::optional<Image> draw_samples(Pipeline& pipeline, const Trainer& trainer, const SampleGridOptions& o) {
   const GenerateOptions options = generate_options(pipeline, o);
   const auto nrow = static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(o.count))));
-  const Image raw = make_grid(generate(pipeline, options), {.nrow = nrow});
-  if (!trainer.ema()) return raw;
+  const Tensor raw = generate(pipeline, options);
+  if (!raw) return {};
+  if (!trainer.ema()) return make_grid(raw, {.nrow = nrow});
   const Tensor weights = pipeline.parameters.values();
   pipeline.parameters.set_values(trainer.ema());
-  const Tensor images = generate(pipeline, options);
+  const Tensor averaged = generate(pipeline, options);
   pipeline.parameters.set_values(weights);
-  return beside(raw, make_grid(images, {.nrow = nrow}));
+  if (!averaged) return {};
+  return beside(make_grid(raw, {.nrow = nrow}), make_grid(averaged, {.nrow = nrow}));
 }
 
 }  // namespace stipple

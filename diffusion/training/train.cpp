@@ -79,8 +79,9 @@ class Run {
   }
 
   void build_network(const std::optional<UNet2DConfig>& given) {
-    const bool derived = !given;
     UNet2DConfig config = given ? *given : derive_unet(loader_->dataset().height, loader_->dataset().channels);
+    if (!given) watch_.say("network: derived from the resolution (--config or --from choose another)");
+    if (loader_) config.sample_height = loader_->dataset().height, config.sample_width = loader_->dataset().width;
     const ConditioningConfig conditioning = new_conditioning(config);
     if (conditioning.kind == ClassConditioning::embedding) {
       config.class_embedding = ClassEmbedding::table;
@@ -91,12 +92,15 @@ class Run {
     pipeline_ = std::make_unique<Pipeline>(config, conditioning, options_.scheduler);
     PhiloxGenerator initial(options_.seed);
     pipeline_->parameters.initialize(initial);
-    if (derived) watch_.say("network: derived from the resolution (--config or --from choose another)");
   }
 
+  // A config that embeds classes asks for them as the flag does.
   ConditioningConfig new_conditioning(const UNet2DConfig& config) const {
+    const bool embeds = config.class_embedding == ClassEmbedding::table;
     ConditioningConfig c;
-    c.kind = options_.class_conditioning.value_or(ClassConditioning::none);
+    c.kind = options_.class_conditioning.value_or(embeds ? ClassConditioning::embedding : ClassConditioning::none);
+    check(!embeds || c.kind == ClassConditioning::embedding, "--class-conditioning {}: {} has num_class_embeds, which is "
+          "embedding", name_of(c.kind), options_.config);
     if (c.kind == ClassConditioning::none) return c;
     c.planes = options_.class_planes;
     c.label_dropout = options_.steps.label_dropout > 0;
@@ -164,7 +168,7 @@ class Run {
     metrics.append(report);
     if (watch_.on_step) watch_.on_step(report, total_);
     const int64_t every = options_.checkpointing_steps;
-    if (every && report.step % every == 0 && report.step < total_) save(report.step, metrics);
+    if (every && report.step % every == 0) save(report.step, metrics);
     if (samples_due(report.step)) save_samples(report.step);
   }
 
@@ -177,12 +181,14 @@ class Run {
   }
 
   void save_samples(int64_t step) {
+    const auto grid = draw_samples(*pipeline_, *trainer_, {.count = options_.sample_count,
+                                                           .steps = options_.sample_steps,
+                                                           .resolution = loader_->dataset().height,
+                                                           .guidance_scale = options_.sample_guidance_scale,
+                                                           .cancelled = watch_.interrupted});
+    if (!grid) return;
     fs::create_directory(dir() / "samples");
-    const Image grid = draw_samples(*pipeline_, *trainer_, {.count = options_.sample_count,
-                                                            .steps = options_.sample_steps,
-                                                            .resolution = loader_->dataset().height,
-                                                            .guidance_scale = options_.sample_guidance_scale});
-    write_png(dir() / "samples" / fmt::format("step-{:06}.png", step), grid);
+    write_png(dir() / "samples" / fmt::format("step-{:06}.png", step), *grid);
   }
 
   void save(int64_t step, const Metrics& metrics) {
@@ -201,15 +207,9 @@ class Run {
     return TrainEnd::interrupted;
   }
 
-  // model_index.json comes last: a folder that has one is whole.
   void finish(const Metrics& metrics) {
-    const fs::path temporary = temporary_beside((dir() / "pipeline").string());
-    pipeline_->save(temporary.string(), trainer_->best_weights());
-    for (const char* part : {"unet", "scheduler", "conditioning"})
-      if (fs::exists(temporary / part)) replace_folder((temporary / part).string(), (dir() / part).string());
-    write_file_atomically((dir() / "model_index.json").string(), read_file((temporary / "model_index.json").string()));
-    fs::remove_all(temporary);
     plot(metrics);
+    pipeline_->save(dir().string(), trainer_->best_weights());
   }
 
   const TrainOptions& options_;

@@ -2,12 +2,14 @@
 
 #include <chrono>
 #include <cmath>
+#include <limits>
 
 namespace stipple {
 
 NotFinite::NotFinite(const StepReport& r)
-    : Error(fmt::format("step {}: the loss is {}: training has diverged (a smaller --learning-rate may help)", r.step,
-                        r.loss)),
+    : Error(fmt::format("step {}: the loss is {}, the gradient's norm {}: training has diverged (a smaller "
+                        "--learning-rate may help)",
+                        r.step, r.loss, r.grad_norm)),
       report(r) {}
 
 Trainer::Trainer(Pipeline& pipeline, const OptimizerOptions& o)
@@ -39,10 +41,12 @@ StepReport Trainer::step(int64_t count, const std::function<TrainingBatch(int64_
   report.lr = options_.learning_rate * options_.schedule.factor(steps());
   pipeline_->parameters.clear_gradients();
   for (int64_t i = 0; i < count; ++i) report.loss += accumulate_gradients(make(i), count);
-  if (!std::isfinite(report.loss)) throw NotFinite(report);
   report.ema_decay = ema_ ? ema_decay(options_.ema, report.step) : 0;
-  report.grad_norm = adam_.step(report.lr, options_.max_grad_norm, ema_, report.ema_decay);
+  report.grad_norm = std::isfinite(report.loss)
+                         ? adam_.step(report.lr, options_.max_grad_norm, ema_, report.ema_decay)
+                         : std::numeric_limits<double>::quiet_NaN();
   report.step_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  if (!std::isfinite(report.grad_norm)) throw NotFinite(report);
   return report;
 }
 

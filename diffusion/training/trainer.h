@@ -31,8 +31,8 @@ class Trainer {
  public:
   Trainer(Pipeline&, const OptimizerOptions&);
 
-  // One step on the mean loss of `count` micro-batches, made one at a time by `make`. A loss that is not finite throws
-  // NotFinite and leaves the weights as they were.
+  // One step on the mean loss of `count` micro-batches, made one at a time by `make`. A loss or gradient that is not
+  // finite throws NotFinite and leaves the weights as they were.
   StepReport step(int64_t count, const std::function<TrainingBatch(int64_t)>& make);
 
   int64_t steps() const { return adam_.steps(); }
