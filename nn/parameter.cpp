@@ -1,5 +1,6 @@
 #include "nn/parameter.h"
 
+#include <cmath>
 #include <utility>
 
 #include "tensor/layout.h"
@@ -27,10 +28,10 @@ Tensor draw(const Init& init, const Shape& shape, Dtype dtype, Generator& genera
   const bool is_uniform = init.kind == Init::Kind::uniform;
   const Tensor drawn = is_uniform ? uniform(generator, shape) : normal(generator, shape);
   float* x = drawn.mutable_data<float>();
-  // PyTorch: u * (to - from) + from, in f32.
+  // PyTorch: u * (to - from) + from in f32, rounded once.
   const float scale = static_cast<float>(is_uniform ? 2 * init.value : init.value);
   const float shift = static_cast<float>(is_uniform ? -init.value : 0);
-  for (int64_t i = 0; i < drawn.numel(); ++i) x[i] = x[i] * scale + shift;
+  for (int64_t i = 0; i < drawn.numel(); ++i) x[i] = std::fma(x[i], scale, shift);
   return drawn.to(dtype);
 }
 

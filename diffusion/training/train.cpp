@@ -141,6 +141,7 @@ class Run {
   void open_trainer() {
     OptimizerOptions o = options_.optimizer;
     o.schedule.total_steps = total_;
+    o.schedule.learning_rate = o.learning_rate;
     trainer_.emplace(*pipeline_, o);
     if (!resume_) return;
     const RunIdentity saved = load_checkpoint(*resume_, *pipeline_, *trainer_, noise_);

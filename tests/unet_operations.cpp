@@ -1,0 +1,97 @@
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "diffusion/unet.h"
+#include "tensor/file.h"
+#include "tensor/torch_random.h"
+#include "tests/op_cases.h"
+
+namespace stipple {
+namespace {
+
+UNet2DConfig parse(const std::string& json, const std::string& name) {
+  std::vector<std::string> notices;
+  return UNet2DConfig::from_json(json, name, notices);
+}
+
+// Two fixtures are there to be refused: their time embeddings cannot be built here.
+bool supported(const std::string& name) { return name != "fourier_time" && name != "learned_time"; }
+
+std::map<std::string, UNet2DConfig> fixture_configs() {
+  std::map<std::string, UNet2DConfig> configs;
+  for (const auto& folder : std::filesystem::directory_iterator(STIPPLE_FIXTURES "/unets")) {
+    const std::string name = folder.path().filename(), file = folder.path() / "config.json";
+    if (supported(name)) configs[name] = parse(read_file(file), file);
+  }
+  return configs;
+}
+
+Tensor labels_for(const UNet2DConfig& c, int64_t batch) {
+  switch (c.class_embedding) {
+    case ClassEmbedding::none:
+      return {};
+    case ClassEmbedding::identity:
+      return Tensor::zeros({batch, c.time_embedding_width()});
+    case ClassEmbedding::table:
+    case ClassEmbedding::timestep:
+      return Tensor::full({batch}, 1, Dtype::i64);
+  }
+  return {};
+}
+
+// One training step's forward pass on the smallest picture that the network takes.
+void run_once(const UNet2DConfig& config, bool checkpointing) {
+  Parameters parameters;
+  UNet2DModel net(Scope(parameters), config);
+  parameters.allocate();
+  parameters.require_gradients(true);
+  net.set_gradient_checkpointing(checkpointing);
+  const int64_t size = config.size_divisor();
+  const Var prediction =
+      net(Tensor::zeros({1, size, size, config.in_channels}), Tensor::full({1}, 10, Dtype::i64), labels_for(config, 1));
+  mse(prediction, Tensor::zeros(prediction.shape()));
+}
+
+}  // namespace
+
+TEST_CASE("every operation that a U-Net records has cases in tests/ops", "[unet][ops]") {
+  const std::set<std::string> checked = checked_operations();
+  std::set<std::string> recorded;
+  for (const auto& [name, config] : fixture_configs())
+    for (const bool checkpointing : {false, true}) {
+      INFO(name);
+      const OperationWatch watch([&](const std::string& operation) {
+        INFO(operation);
+        CHECK(checked.count(operation) == 1);
+        recorded.insert(operation);
+      });
+      run_once(config, checkpointing);
+    }
+  for (const char* expected :
+       {"conv2d", "group_norm", "linear", "attention", "embedding", "concat_channels", "checkpoint"})
+    CHECK(recorded.count(expected) == 1);
+}
+
+TEST_CASE("after torch.manual_seed(0) a U-Net starts with PyTorch's weights", "[unet][layers]") {
+  const auto fixture = nlohmann::json::parse(std::ifstream(STIPPLE_FIXTURES "/initialisation.json"));
+  for (const auto& [name, expected] : fixture.items()) {
+    Parameters parameters;
+    const UNet2DModel net(Scope(parameters), parse(expected["config"].dump(), name));
+    parameters.allocate();
+    TorchGenerator generator(0);
+    parameters.initialize(generator);
+    CHECK(parameters.all().size() == expected["parameters"].size());
+    for (const auto& [path, values] : parameters.to_file(parameters.values())) {
+      INFO(name << ' ' << path);
+      double sum = 0, squares = 0;
+      for (const float x : values.to_vector<float>()) sum += x, squares += double{x} * x;
+      const auto& numbers = expected["parameters"].at(path);
+      CHECK(sum == Approx(numbers[0].get<double>()).epsilon(1e-5).margin(1e-5));
+      CHECK(squares == Approx(numbers[1].get<double>()).epsilon(1e-5));
+      CHECK(values.to_vector<float>()[0] == Approx(numbers[2].get<double>()).epsilon(1e-7));
+    }
+  }
+}
+
+}  // namespace stipple
