@@ -48,4 +48,7 @@ void attend_narrow(const NarrowTile&, float* sums, float* largest, float* total,
 void attend_narrow_backward(const NarrowTile&, float* dq, float* dk, float* dv, int64_t gradient_row, const float* dy,
                             const float* lse, const float* delta);
 
+// adamw.cpp
+void adamw(float* p, float* m, float* v, float* ema, const float* gradient, int64_t n, const AdamStep<float>&);
+
 }  // namespace stipple::simd::STIPPLE_SIMD

@@ -47,6 +47,17 @@ struct NarrowTile {
   int64_t block, queries;  // whole vectors of queries, zeros at the end
 };
 
+// The constants of one step of Adam, from kernels/adamw.h.
+template <typename T>
+struct AdamStep {
+  T gradient_scale;
+  T l2, keep;                    // weight decay: in the gradient, and what it leaves of the parameters
+  T rest1, beta2, rest2;         // rest = 1 - beta
+  T step_size, root_correction;  // lr / (1 - beta1^step), 1 / sqrt(1 - beta2^step)
+  T eps;
+  T ema_rest;  // 1 - decay
+};
+
 struct Table {
   const char* name;
   int lanes;
@@ -104,6 +115,9 @@ struct Table {
   // dk, dv [keys, narrow] (rows gradient_row apart) and dq (like q) get their share of all blocks added; lse, delta [queries].
   void (*attend_narrow_backward)(const NarrowTile&, float* dq, float* dk, float* dv, int64_t gradient_row, const float* dy,
                                  const float* lse, const float* delta);
+
+  // One step for n parameters; ema may be null.
+  void (*adamw)(float* p, float* m, float* v, float* ema, const float* gradient, int64_t n, const AdamStep<float>&);
 };
 
 const Table& table();

@@ -35,6 +35,7 @@ const Table functions = {
     .narrow = kNarrow,
     .attend_narrow = attend_narrow,
     .attend_narrow_backward = attend_narrow_backward,
+    .adamw = adamw,
 };
 
 }  // namespace stipple::simd::STIPPLE_SIMD
