@@ -46,6 +46,7 @@ void flush_output() {
 int run(int argc, char** argv) {
   CLI::App app("stipple: diffusion models trained, fine-tuned and sampled in C++", "stipple");
   app.require_subcommand(1);
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // of a flag given twice, as argparse does
   stipple::add_train(app);
   stipple::add_sample(app);
   stipple::add_info(app);
