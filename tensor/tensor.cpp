@@ -63,13 +63,14 @@ std::byte* Tensor::mutable_bytes() const {
   return storage_->data + offset_;
 }
 
+// Called in inner loops: nothing may be formatted unless it fails.
 const void* Tensor::elements(Dtype expected) const {
-  check(!storage_ || dtype_ == expected, "a {} tensor was read as {}", describe(*this), name_of(expected));
+  if (storage_ && dtype_ != expected) fail("a {} tensor was read as {}", describe(*this), name_of(expected));
   return bytes();
 }
 
 void* Tensor::mutable_elements(Dtype expected) const {
-  check(!storage_ || dtype_ == expected, "a {} tensor was written as {}", describe(*this), name_of(expected));
+  if (storage_ && dtype_ != expected) fail("a {} tensor was written as {}", describe(*this), name_of(expected));
   return mutable_bytes();
 }
 
