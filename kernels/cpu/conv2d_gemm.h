@@ -13,4 +13,8 @@ void conv2d_input_gradient(float* dx, const float* dy, const float* weight, cons
 void conv2d_weight_gradient(const Destination& dweight, const float* dy, const float* x, const ConvGeometry&);
 void conv2d_bias_gradient(const Destination& dbias, const float* dy, int64_t pixels, int64_t k);
 
+// conv2d where filters would not fill a vector but their taps do; conv2d takes it by itself.
+bool has_few_filters(const ConvGeometry&);
+void conv2d_few_filters(float* y, const float* x, const float* weight, const float* bias, const ConvGeometry&);
+
 }  // namespace stipple::cpu::gemm

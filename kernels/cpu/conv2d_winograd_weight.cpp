@@ -4,10 +4,12 @@
 // Weight gradient.
 //
 // Idea    two parallel steps, again and again: transform x and dy of a batch of tiles (each task some tiles), then
-//         add the batch to the 36 sums of filters x channels (each task a plane, whose sums fit into L1 or L2). No
-//         partial results, and the same bits for any number of threads. The batch is as large as stays in the cache.
-// Tried   one pass with partial results for each task: 36 times filters x channels is too much for L2 from 64
-//         channels on.
+//         add the batch to the 36 sums of filters x channels (each task a plane, whose sums fit into L1 or L2). The
+//         same bits for any number of threads without partial results, which would be 36 times the size of the
+//         weight. The batch is as large as stays in the cache.
+// Costs   both transforms are written and read once, 2.25 times the size of x and of dy.
+// Seen    GFLOP/s that a direct sum would have needed, one Zen 5 core, beside oneDNN's: 290/155 (32 -> 32 channels,
+//         28x28), 400/174 (96 -> 32, 28x28), 440/173 (128 -> 128, 64x64).
 
 namespace stipple::cpu::winograd {
 namespace {
