@@ -8,6 +8,9 @@
 
 namespace stipple::simd::STIPPLE_SIMD {
 
+// peak.cpp
+int64_t multiply_adds(float* keep, int64_t steps);
+
 // activation.cpp
 void silu(float* y, const float* x, int64_t n);
 void silu_backward(float* dx, const float* dy, const float* x, int64_t n);

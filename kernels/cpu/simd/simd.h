@@ -58,9 +58,15 @@ struct AdamStep {
   T ema_rest;  // 1 - decay
 };
 
+inline constexpr int kWidestVector = 16;  // floats
+
 struct Table {
   const char* name;
   int lanes;
+
+  // Nothing but multiply-adds of whole vectors, in enough chains to hide their latency: what the machine computes at
+  // most. Returns how many FLOP those were; `keep` [kWidestVector] is read and written, so that none is left out.
+  int64_t (*multiply_adds)(float* keep, int64_t steps);
 
   // y[i] = x[i] sigmoid(x[i]), and dx[i] = dy[i] silu'(x[i])
   void (*silu)(float* y, const float* x, int64_t n);

@@ -12,6 +12,7 @@ extern const Table functions;
 const Table functions = {
     .name = STIPPLE_TEXT(STIPPLE_SIMD),
     .lanes = kLanes,
+    .multiply_adds = multiply_adds,
     .silu = silu,
     .silu_backward = silu_backward,
     .gemm_rows = kGemmRows,
