@@ -77,12 +77,10 @@ Plan plan_of(const std::vector<fs::path>& files, const std::vector<Header>& head
   return plan;
 }
 
-// Twenty of them, and how many more there are.
+// All of them: whoever has to mend them needs every name.
 std::string list_of(const std::vector<std::string>& errors) {
-  constexpr size_t kShown = 20;
   std::string list;
-  for (size_t i = 0; i < std::min(errors.size(), kShown); ++i) list += "\n  " + errors[i];
-  if (errors.size() > kShown) list += fmt::format("\n  and {} more", errors.size() - kShown);
+  for (const std::string& error : errors) list += (list.empty() ? " " : "; ") + error;
   return list;
 }
 

@@ -1,0 +1,105 @@
+#include <nlohmann/json.hpp>
+
+#include "tests/command_result.h"
+#include "tests/tiny_pipeline.h"
+
+// The command line: help, usage errors, flags and what they answer.
+
+using namespace stipple;
+namespace fs = std::filesystem;
+
+TEST_CASE("every command has help and a version", "[command]") {
+  for (const std::string command : {"", "train", "sample", "info", "forward", "data", "data get"}) {
+    INFO(command);
+    const CommandResult help = run_command(words(command) + "--help"),
+                        version = run_command(words(command) + "--version");
+    CHECK(help.status == 0);
+    CHECK_THAT(help.out, Contains("--help"));
+    CHECK(version.status == 0);
+    CHECK_THAT(version.out, Contains("stipple "));
+    CHECK((help.err + version.err).empty());
+  }
+}
+
+TEST_CASE("wrong usage exits 2 and says what was wrong", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_pipeline(folder / "model");
+  const std::pair<const char*, const char*> cases[] = {
+      {"", "A subcommand is required"},
+      {"paint", "there is no command 'paint'"},
+      {"train --data glyphs --out run --no-such-flag", "--no-such-flag"},
+      {"train --data glyphs", "--out is required"},
+      {"train --out run", "--data or --replay"},
+      {"train --data glyphs --replay x --out run", "--data or --replay"},
+      {"train --data glyphs --out run --train-batch-size many", "--train-batch-size"},
+      {"train --data glyphs --out run --train-batch-size 0", "--train-batch-size"},
+      {"train --data glyphs --out run --mixed-precision fp16", "--mixed-precision"},
+      {"train --data glyphs --out run --class-conditioning names", "--class-conditioning"},
+      {"train --data glyphs --out run --from model --config c.json", "excludes"},
+      {"sample --model model --out g.png --seeds 3-1", "--seeds"},
+      {"sample --model model --out g.png --seeds 1,,2", "--seeds"},
+      {"sample --model model --out g.png --seeds one", "--seeds"},
+      {"sample --model model --out g.png --seeds 0-99999999999", "--seeds"},
+      {"sample --model model --out g.png --seeds 1 --count 2", "excludes"},
+      {"sample --model model --out g.png --steps 0", "--steps"},
+      {"sample --model model --out g.png --rng mersenne", "--rng"},
+      {"info", "--model is required"},
+      {"data get", "name is required"},
+  };
+  for (const auto& [line, reason] : cases) {
+    INFO(line);
+    check_refused(run_command(words(line), folder.path()), 2, reason);
+  }
+  CHECK(folder.count() == 1);
+}
+
+TEST_CASE("flags may be written with underscores, and of a flag given twice the last counts", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_pipeline(folder / "model", three_classes(true));
+  const auto arguments = words("sample --model model --out a.png --steps 1 --count 1 --class 1");
+  REQUIRE(run_command(arguments + "--guidance-scale 3 --sampler ddim", folder.path()).status == 0);
+  REQUIRE(
+      run_command(arguments + "--out b.png --guidance_scale=7 --cfg_scale 3 --sampler ddim", folder.path()).status ==
+      0);
+  CHECK(read_file(folder / "a.png") == read_file(folder / "b.png"));
+}
+
+TEST_CASE("--json answers parse", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_data(folder);
+  const auto json = [&](const std::vector<std::string>& arguments) {
+    const CommandResult result = run_command(arguments + "--json", folder.path());
+    INFO(result.err);
+    REQUIRE(result.status == 0);
+    return nlohmann::json::parse(result.out);
+  };
+  CHECK(json(tiny_train("run", 2))["steps"] == 2);
+  CHECK(json(words("sample --model run --out g.png --count 3 --steps 2 --separate"))["files"].size() == 3);
+  const auto info = json(words("info --model run"));
+  CHECK(info["parameters"] == Pipeline(tiny_network(), {}, {}).parameters.count());
+  CHECK(info["shapes"]["conv_in.weight"].is_array());
+}
+
+TEST_CASE("notices go to standard error and do not stop the work", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_pipeline(folder / "model");
+  edit_file(folder / "model/unet/config.json", "\"in_channels\"", "\"flavour\": 3, \"in_channels\"");
+  const CommandResult result = run_command(words("info --model model --json"), folder.path());
+  CHECK(result.status == 0);
+  CHECK_THAT(result.err, Contains("notice: ") && Contains("'flavour' is unknown"));
+  CHECK(nlohmann::json::accept(result.out));
+}
+
+TEST_CASE("what this build or device cannot do is refused by name", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_data(folder);
+  check_refused(run_command(tiny_train("run", 1) + "--device cuda", folder.path()), 1, "--device cuda");
+  check_refused(run_command(tiny_train("run", 1) + "--mixed-precision bf16", folder.path()), 1,
+                "--mixed-precision bf16");
+  check_refused(run_command(tiny_train("run", 1) + "--mixed-precision tf32", folder.path()), 1,
+                "--mixed-precision tf32");
+  check_refused(run_command(tiny_train("run", 1) + "--lr-scheduler wavy", folder.path()), 1, "wavy");
+  check_refused(run_command(tiny_train("run", 1) + "--prediction-type velvet", folder.path()), 1, "velvet");
+  check_refused(run_command(tiny_train("run", 1) + "--ddpm-beta-schedule steep", folder.path()), 1, "steep");
+  CHECK_FALSE(fs::exists(folder / "run/metrics.jsonl"));
+}

@@ -1,0 +1,116 @@
+#include <signal.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "tests/command_result.h"
+#include "tests/tiny_pipeline.h"
+
+// Where results go: folders that are missing, taken or full. Nothing may be left half-written.
+
+using namespace stipple;
+namespace fs = std::filesystem;
+
+namespace {
+
+// A disk of a few pages for the length of a test; taken only where this process may mount one.
+class SmallDisk {
+ public:
+  explicit SmallDisk(const std::string& folder) : folder_(folder) {
+    fs::create_directory(folder_);
+    mounted_ = ::mount("tmpfs", folder_.c_str(), "tmpfs", 0, "size=256k") == 0;
+  }
+  ~SmallDisk() {
+    if (mounted_) ::umount(folder_.c_str());
+  }
+  SmallDisk(const SmallDisk&) = delete;
+  SmallDisk& operator=(const SmallDisk&) = delete;
+
+  bool mounted() const { return mounted_; }
+  void fill(size_t left) const {
+    const size_t free = fs::space(folder_).available;
+    std::ofstream(folder_ + "/ballast") << std::string(free > left ? free - left : 0, 'x');
+  }
+
+ private:
+  std::string folder_;
+  bool mounted_ = false;
+};
+
+constexpr const char* kSample = "sample --model model --count 1 --steps 2 --out ";
+
+}  // namespace
+
+TEST_CASE("outputs into folders that do not exist are refused before the work", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_data(folder);
+  write_tiny_pipeline(folder / "model");
+  fs::create_directory(folder / "taken.png");
+  write_file_atomically(folder / "taken", "a file");
+  check_refused(run_command(words(kSample) + "none/g.png", folder.path()), 1, "there is no folder");
+  check_refused(run_command(words(kSample) + "taken.png", folder.path()), 1, "it is a folder");
+  check_refused(run_command(words(kSample) + "g.jpg", folder.path()), 1, ".png");
+  check_refused(run_command(words(kSample) + "g.png --trajectory none/t.safetensors", folder.path()), 1,
+                "there is no folder");
+  check_refused(run_command(tiny_train("none/run", 1), folder.path()), 1, "none");
+  check_refused(run_command(tiny_train("taken", 1), folder.path()), 1, "is not a folder");
+  check_refused(run_command(words("forward --model model --input x --output none/y"), folder.path()), 1,
+                "there is no folder");
+  CHECK_FALSE(fs::exists(folder / "g.png"));
+  CHECK_FALSE(fs::exists(folder / "none"));
+}
+
+TEST_CASE("a full device fails the command", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_pipeline(folder / "model");
+  check_refused(run_command(words(kSample) + "/dev/full", folder.path()), 1, "No space left");
+}
+
+TEST_CASE("a full disk leaves nothing half-written", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_data(folder);
+  write_tiny_pipeline(folder / "model");
+  const SmallDisk disk(folder / "disk");
+  if (!disk.mounted()) {
+    WARN("needs the right to mount a tmpfs; not tried");
+    return;
+  }
+  check_refused(run_command(tiny_train("disk/run", 2) + "--checkpointing-steps 1", folder.path()), 1, "the disk has");
+  fs::remove_all(folder / "disk/run");
+  disk.fill(0);
+  check_refused(run_command(words(kSample) + "disk/g.png", folder.path()), 1, "No space left");
+  CHECK(std::distance(fs::directory_iterator(folder / "disk"), fs::directory_iterator()) == 1);
+}
+
+TEST_CASE("a folder that holds a run is taken only if told", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_data(folder);
+  REQUIRE(run_command(tiny_train("run", 1), folder.path()).status == 0);
+  write_file_atomically(folder / "run/notes.txt", "mine");
+  check_refused(run_command(tiny_train("run", 1), folder.path()), 1, "--overwrite-output-dir");
+  CHECK(run_command(tiny_train("run", 1) + "--overwrite-output-dir", folder.path()).status == 0);
+  CHECK(read_file(folder / "run/notes.txt") == "mine");
+}
+
+TEST_CASE("resuming needs a checkpoint, except from `latest`", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_data(folder);
+  write_tiny_pipeline(folder / "model");
+  const auto train = tiny_train("run", 1);
+  check_refused(run_command(train + "--resume-from-checkpoint run/checkpoint-7", folder.path()), 1, "checkpoint-7");
+  check_refused(run_command(train + "--resume-from-checkpoint model", folder.path()), 1, "not a checkpoint");
+  const CommandResult fresh = run_command(train + "--resume-from-checkpoint latest", folder.path());
+  CHECK(fresh.status == 0);
+  CHECK_THAT(fresh.err, Contains("notice: ") && Contains("starting at step 0"));
+}
+
+TEST_CASE("Ctrl-C while drawing exits 130 and leaves no picture", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_pipeline(folder / "model");
+  Command sample(words("sample --model model --count 64 --steps 1000 --out g.png"), folder.path());
+  ::usleep(400000);
+  sample.send(SIGINT);
+  CHECK(sample.wait().status == 130);
+  CHECK(folder.count() == 1);
+}
