@@ -99,6 +99,7 @@ struct Cut : Extents {
   static constexpr int64_t kManyImages = 8;  // so many keep all threads busy without cutting
 
   int64_t columns, rows, piece_rows, pieces;  // pixels at the end that fill no row belong to the last piece
+  std::vector<int64_t> group;                 // of every channel
 
   explicit Cut(const Extents& e) : Extents(e) {
     const int64_t lanes = simd::table().lanes;
@@ -108,6 +109,7 @@ struct Cut : Extents {
     rows = pixels * channels / columns;
     piece_rows = std::max((rows + kMostPieces - 1) / kMostPieces, kPieceElements / columns + 1);
     pieces = (rows + piece_rows - 1) / piece_rows;
+    for (int64_t c = 0; c < channels; ++c) group.push_back(c / width);
   }
 
   int64_t image(int64_t n) const { return n * pixels * channels; }
@@ -151,7 +153,8 @@ struct ColumnSums {
   // to[bin(channel)] += the sums of the columns of that channel
   template <typename F>
   void fold(Sums* to, int64_t channels, F&& bin) const {
-    for (size_t c = 0; c < first.size(); ++c) to[bin(c % channels)] += {first[c], second[c]};
+    for (size_t row = 0; row < first.size(); row += channels)
+      for (int64_t c = 0; c < channels; ++c) to[bin(c)] += {first[row + c], second[row + c]};
   }
 };
 
@@ -160,16 +163,15 @@ struct Coefficients {
   const Cut& cut;
   std::vector<float> values;
 
-  explicit Coefficients(const Cut& c) : cut(c), values(5 * c.columns) {}
+  Coefficients(const Cut& c, int count) : cut(c), values(count * c.columns) {}
   float* operator[](int i) { return values.data() + i * cut.columns; }
   // Coefficient i of channel c = f(c, its group).
   template <typename F>
   void set(int i, F&& f) {
     float* row = (*this)[i];
-    for (int64_t c = 0; c < cut.channels; ++c) row[c] = static_cast<float>(f(c, c / cut.width));
+    for (int64_t c = 0; c < cut.channels; ++c) row[c] = static_cast<float>(f(c, cut.group[c]));
     for (int64_t c = cut.channels; c < cut.columns; ++c) row[c] = row[c - cut.channels];
   }
-  simd::NormColumns pointers() { return {(*this)[0], (*this)[1], (*this)[2], (*this)[3], (*this)[4]}; }
 };
 
 struct Forward {
@@ -185,13 +187,13 @@ struct Forward {
   float shift(int64_t n, int64_t g) const { return x[cut.image(n) + g * cut.width]; }
 
   void sum(int64_t n, int64_t piece) {
-    Coefficients shifts(cut);
+    Coefficients shifts(cut, 1);
     shifts.set(0, [&](int64_t, int64_t g) { return shift(n, g); });
     ColumnSums sums(cut);
     cut.for_matrices(n, piece, [&](int64_t at, int64_t rows, int64_t columns) {
       simd::table().column_moments(sums.first.data(), sums.second.data(), x + at, shifts[0], rows, columns);
     });
-    sums.fold(&partial[(n * cut.pieces + piece) * cut.groups], cut.channels, [&](int64_t c) { return c / cut.width; });
+    sums.fold(&partial[(n * cut.pieces + piece) * cut.groups], cut.channels, [&](int64_t c) { return cut.group[c]; });
   }
 
   void finish(int64_t n) {
@@ -211,12 +213,12 @@ struct Forward {
   void map(int64_t n, int64_t piece) {
     const Sums* of = &exact[n * cut.groups];
     const float* rounded = mean + n * cut.groups;
-    Coefficients k(cut);
+    Coefficients k(cut, 3);
     k.set(0, [&](int64_t, int64_t g) { return rounded[g]; });
     k.set(1, [&](int64_t c, int64_t g) { return gamma[c] * of[g].second; });
     k.set(2, [&](int64_t c, int64_t g) { return beta[c] - gamma[c] * of[g].second * (of[g].first - rounded[g]); });
     cut.for_matrices(n, piece, [&](int64_t at, int64_t rows, int64_t columns) {
-      simd::table().normalize(y + at, x + at, k.pointers(), rows, columns, options.silu);
+      simd::table().normalize(y + at, x + at, {k[0], k[1], k[2]}, rows, columns, options.silu);
     });
   }
 };
@@ -233,7 +235,7 @@ struct Backward {
   Sums* channel_sums(int64_t n, int64_t piece = 0) { return &partial[(n * cut.pieces + piece) * cut.channels]; }
 
   Coefficients coefficients(int64_t n) const {
-    Coefficients k(cut);
+    Coefficients k(cut, 5);
     const int64_t first = n * cut.groups;
     k.set(0, [&](int64_t, int64_t g) { return mean[first + g]; });
     k.set(1, [&](int64_t c, int64_t g) { return gamma[c] * rstd[first + g]; });
@@ -243,11 +245,13 @@ struct Backward {
     return k;
   }
 
+  static simd::NormColumns columns_of(Coefficients& k) { return {k[0], k[1], k[2], k[3], k[4]}; }
+
   void sum(int64_t n, int64_t piece) {
     Coefficients k = coefficients(n);
     ColumnSums sums(cut);
     cut.for_matrices(n, piece, [&](int64_t at, int64_t rows, int64_t columns) {
-      simd::table().normalize_sums(sums.first.data(), sums.second.data(), dy + at, x + at, k.pointers(), rows, columns,
+      simd::table().normalize_sums(sums.first.data(), sums.second.data(), dy + at, x + at, columns_of(k), rows, columns,
                                    silu);
     });
     sums.fold(channel_sums(n, piece), cut.channels, [](int64_t c) { return c; });
@@ -258,7 +262,7 @@ struct Backward {
     Sums* total = channel_sums(n);
     for (int64_t c = 0; c < cut.channels; ++c) {
       for (int64_t i = 1; i < cut.pieces; ++i) total[c] += channel_sums(n, i)[c];
-      pull[n * cut.groups + c / cut.width] += {gamma[c] * total[c].first, gamma[c] * total[c].second};
+      pull[n * cut.groups + cut.group[c]] += {gamma[c] * total[c].first, gamma[c] * total[c].second};
     }
     for (int64_t i = n * cut.groups; i < (n + 1) * cut.groups; ++i) {
       const double r = rstd[i];
@@ -270,7 +274,7 @@ struct Backward {
     if (!dx) return;
     Coefficients k = coefficients(n);
     cut.for_matrices(n, piece, [&](int64_t at, int64_t rows, int64_t columns) {
-      simd::table().normalize_backward(dx + at, dy + at, x + at, k.pointers(), rows, columns, silu);
+      simd::table().normalize_backward(dx + at, dy + at, x + at, columns_of(k), rows, columns, silu);
     });
   }
 
@@ -278,7 +282,7 @@ struct Backward {
     std::vector<double> slope(cut.channels), bias(cut.channels);
     for (int64_t n = 0; n < cut.images; ++n)
       for (int64_t c = 0; c < cut.channels; ++c) {
-        slope[c] += channel_sums(n)[c].second * rstd[n * cut.groups + c / cut.width];
+        slope[c] += channel_sums(n)[c].second * rstd[n * cut.groups + cut.group[c]];
         bias[c] += channel_sums(n)[c].first;
       }
     put<float>(dgamma, slope);

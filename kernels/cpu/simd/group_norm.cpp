@@ -6,7 +6,7 @@
 
 namespace stipple::simd::STIPPLE_SIMD {
 
-constexpr int kBlock = 4;
+constexpr int kBlock = kRegisters / 4;
 constexpr int64_t kRun = 64;  // rows
 
 // How many lanes of a vector exist: all of them, or the first n at the end of a row.
@@ -41,14 +41,22 @@ static inline void sum_run(double* first, double* second, int64_t row, int64_t r
   }
 }
 
+// The columns from `column` on, as many vectors at once as there are; returns where it stopped, before a last broken
+// vector.
+template <int Blocks, typename F>
+static inline int64_t sum_vectors(double* first, double* second, int64_t row, int64_t rows, int64_t columns,
+                                  int64_t column, const F& f) {
+  for (; column + Blocks * kLanes <= columns; column += Blocks * kLanes)
+    sum_run<Blocks>(first, second, row, rows, columns, column, Whole{}, f);
+  if constexpr (Blocks > 1) return sum_vectors<Blocks / 2>(first, second, row, rows, columns, column, f);
+  return column;
+}
+
 template <typename F>
 static inline void sum_columns(double* first, double* second, int64_t rows, int64_t columns, const F& f) {
   for (int64_t row = 0; row < rows; row += kRun) {
     const int64_t run = rows - row < kRun ? rows - row : kRun;
-    int64_t c = 0;
-    for (; c + kBlock * kLanes <= columns; c += kBlock * kLanes)
-      sum_run<kBlock>(first, second, row, run, columns, c, Whole{}, f);
-    for (; c + kLanes <= columns; c += kLanes) sum_run<1>(first, second, row, run, columns, c, Whole{}, f);
+    const int64_t c = sum_vectors<kBlock>(first, second, row, run, columns, 0, f);
     if (c < columns) sum_run<1>(first, second, row, run, columns, c, First{columns - c}, f);
   }
 }
