@@ -31,8 +31,9 @@ Tensor value_of(const DifferentiableFunction& f, const std::vector<Tensor>& inpu
 
 // sum u (a - b): what does not change cancels exactly, which a difference of two sums would not give.
 double weighted_difference(const Tensor& u, const Tensor& a, const Tensor& b) {
+  const double *pu = u.data<double>(), *pa = a.data<double>(), *pb = b.data<double>();
   double sum = 0;
-  for (int64_t i = 0; i < u.numel(); ++i) sum += u.data<double>()[i] * (a.data<double>()[i] - b.data<double>()[i]);
+  for (int64_t i = 0; i < u.numel(); ++i) sum += pu[i] * (pa[i] - pb[i]);
   return sum;
 }
 

@@ -1,5 +1,6 @@
 #include "autograd/gradient_check.h"
 #include "autograd/ops.h"
+#include "kernels/arithmetic.h"
 #include "tensor/allocator.h"
 #include "tensor/random.h"
 #include "tests/catch.h"
@@ -75,6 +76,20 @@ TEST_CASE("one leaf may be two parameters of an operation", "[autograd]") {
   CHECK(relative_error(both.gradient(), together) < 1e-6);
   backward(group_norm(x, both, both, {.groups = 2}), dy);
   CHECK(relative_error(both.gradient(), (Var(together) * 2.0).value()) < 1e-6);
+}
+
+TEST_CASE("an operation may write the gradients of its parameters in any order", "[autograd]") {
+  const auto last_first = [](const Var& a, const Var& b) {
+    return record("last_first", a.value(), {a, b}, [](const Tensor& dy, Destinations& to) {
+      const Grad da = to.parameter(0, dy.shape(), dy.dtype()), db = to.parameter(1, dy.shape(), dy.dtype());
+      for (const Grad& g : {db, da}) g.add ? kernels::accumulate(g.to, dy) : g.to.copy_from(dy);
+    });
+  };
+  const Var w = leaf(drawn({3}));
+  backward(last_first(w, w));
+  CHECK(w.gradient().to_vector<float>() == Floats{2, 2, 2});
+  backward(last_first(w, w));
+  CHECK(w.gradient().to_vector<float>() == Floats{4, 4, 4});
 }
 
 TEST_CASE("one leaf may be input and weight at once", "[autograd]") {
@@ -158,8 +173,8 @@ TEST_CASE("two backward calls on fresh graphs add up in the leaves", "[autograd]
 TEST_CASE("the upstream gradient weighs the result and is not written to", "[autograd]") {
   const Var x = leaf(drawn({3}));
   const Tensor dy = Tensor::of<float>({3}, Floats{1, 2, 3});
-  backward(x + x, dy);
   backward(x + 0.0, dy);
+  backward(x + x, dy);
   CHECK(x.gradient().to_vector<float>() == Floats{3, 6, 9});
   CHECK(dy.to_vector<float>() == Floats{1, 2, 3});
 }

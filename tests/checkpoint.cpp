@@ -169,6 +169,17 @@ TEST_CASE("frozen parameters stay frozen in a checkpointed segment", "[checkpoin
   CHECK_FALSE(w.conv.gradient().defined());
 }
 
+TEST_CASE("what a segment does inside NoGrad gets no gradient", "[checkpoint]") {
+  const Weights w;
+  backward(checkpoint([&] {
+             const NoGrad off;
+             return silu(w.gamma);
+           }) +
+           silu(w.bias));
+  CHECK(w.bias.gradient().defined());
+  CHECK_FALSE(w.gamma.gradient().defined());
+}
+
 TEST_CASE("a chain of checkpoints is destroyed without recursion", "[checkpoint]") {
   const Var x = leaf(Tensor::full({}, 1));
   Var y = x;

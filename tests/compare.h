@@ -1,5 +1,4 @@
 #pragma once
-#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -11,10 +10,11 @@ namespace stipple {
 inline double relative_error(const Tensor& a, const Tensor& b) {
   check(a.shape() == b.shape(), "relative_error: {} against {}", describe(a), describe(b));
   const Tensor x = a.to(Dtype::f64), y = b.to(Dtype::f64);
+  const double *px = x.data<double>(), *py = y.data<double>();
   double difference = 0, size = 0;
   for (int64_t i = 0; i < x.numel(); ++i) {
-    difference += std::pow(x.data<double>()[i] - y.data<double>()[i], 2);
-    size += std::pow(y.data<double>()[i], 2);
+    difference += (px[i] - py[i]) * (px[i] - py[i]);
+    size += py[i] * py[i];
   }
   return difference == 0 ? 0 : std::sqrt(difference / size);
 }

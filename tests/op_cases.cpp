@@ -22,8 +22,8 @@ std::vector<const OpFamily*>& registry() {
 Tensor make_input(const OpInput& input, uint64_t seed) {
   PhiloxGenerator generator(seed);
   const Tensor x = normal(generator, input.shape);
-  for (float* p = x.mutable_data<float>(); p != x.data<float>() + x.numel(); ++p)
-    *p = static_cast<float>(input.mean + input.deviation * *p);
+  float* values = x.mutable_data<float>();
+  for (int64_t i = 0; i < x.numel(); ++i) values[i] = static_cast<float>(input.mean + input.deviation * values[i]);
   return x;
 }
 
