@@ -18,6 +18,22 @@ void for_pieces(int64_t n, int64_t most, F&& f) {
   for (int64_t i = 0; i < pieces; ++i) f(i * n / pieces, (i + 1) * n / pieces - i * n / pieces);
 }
 
+// out [steps, width] = `columns` columns of a matrix whose rows are row(step), their elements column_stride apart.
+// Sixteen steps at a time: of a transposed matrix they are a cache line of each column.
+template <typename Row>
+void pack_panel(float* out, int64_t steps, int64_t columns, int64_t width, int64_t column_stride, Row&& row) {
+  for (int64_t begin = 0; begin < steps; begin += 16) {
+    const int64_t end = std::min(begin + 16, steps);
+    if (column_stride == 1)
+      for (int64_t step = begin; step < end; ++step) std::copy_n(row(step), columns, out + step * width);
+    else
+      for (int64_t i = 0; i < columns; ++i)
+        for (int64_t step = begin; step < end; ++step) out[step * width + i] = row(step)[i * column_stride];
+    for (int64_t step = begin; step < end; ++step)
+      std::fill(out + step * width + columns, out + (step + 1) * width, 0.f);
+  }
+}
+
 // A matrix B [steps, columns] as panels [columns / gemm_columns][steps][gemm_columns], zeros behind the last column.
 // row(step) points at a row of B, whose elements lie column_stride apart.
 template <typename Row>
@@ -26,13 +42,9 @@ Tensor pack_panels(int64_t steps, int64_t columns, int64_t column_stride, Row&& 
   Tensor packed({panels, steps, width});
   float* to = packed.mutable_data<float>();
   parallel_for(panels, [&](int64_t panel) {
-    const int64_t first = panel * width, n = std::min(width, columns - first);
-    for (int64_t step = 0; step < steps; ++step) {
-      const float* from = row(step) + first * column_stride;
-      float* out = to + (panel * steps + step) * width;
-      for (int64_t i = 0; i < n; ++i) out[i] = from[i * column_stride];
-      std::fill(out + n, out + width, 0.f);
-    }
+    const int64_t first = panel * width;
+    pack_panel(to + panel * steps * width, steps, std::min(width, columns - first), width, column_stride,
+               [&](int64_t step) { return row(step) + first * column_stride; });
   });
   return packed;
 }

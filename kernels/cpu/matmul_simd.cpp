@@ -20,6 +20,8 @@ struct Product {
   int64_t a_row, a_step;
   const float* b;
   int64_t b_panel, b_step;  // floats from one panel of columns, one step to the next
+  const float* bias = nullptr;
+  int64_t bias_row = 0;  // 0: one bias a column; 1: one a row
 };
 
 bool reads_in_place(const MatmulExtents& e) {
@@ -83,9 +85,9 @@ struct Cut {
   }
 };
 
-void run_whole(const Product& p, const Cut& cut, const Destination& c, const float* bias) {
+void run_whole(const Product& p, const Cut& cut, const Destination& c) {
   parallel_for(cut.blocks, [&](int64_t i) {
-    run_block(p, cut.block(p, i, 0, 1), c.to, c.add ? c.to : bias, c.add ? p.columns : 0);
+    run_block(p, cut.block(p, i, 0, 1), c.to, c.add ? c.to : p.bias, c.add ? p.columns : p.bias_row);
   });
 }
 
@@ -99,27 +101,51 @@ void run_parts(const Product& p, const Cut& cut, const Destination& c) {
   add_partials(c, sums, cut.parts, p.rows * p.columns);
 }
 
+void run(const Product& p, const Destination& c) {
+  const Cut cut(p);
+  if (cut.parts > 1 && !p.bias)
+    run_parts(p, cut, c);
+  else
+    run_whole(p, cut, c);
+}
+
+// One row: B is too large to be packed for it. C^T = B^T A^T reads B in place, and one lane of each vector counts.
+void run_row(const Destination& c, const float* bias, const float* a, const float* b, const MatmulExtents& e) {
+  const bool tb = e.transpose_b == Transpose::yes;
+  const Tensor column = pack_panels(e.inner, 1, 1, [&](int64_t step) { return a + step; });
+  run({.rows = e.columns,
+       .columns = 1,
+       .inner = e.inner,
+       .a = b,
+       .a_row = tb ? e.inner : 1,
+       .a_step = tb ? 1 : e.columns,
+       .b = column.data<float>(),
+       .b_panel = 0,
+       .b_step = simd::table().gemm_columns,
+       .bias = bias,
+       .bias_row = 1},
+      c);
+}
+
 }  // namespace
 
 void matmul_simd(const Destination& c, const float* bias, const float* a, const float* b, const MatmulExtents& e) {
   if (e.rows * e.columns == 0) return;
   const int64_t width = simd::table().gemm_columns;
   const bool ta = e.transpose_a == Transpose::yes, direct = reads_in_place(e);
+  if (e.rows == 1 && !direct) return run_row(c, bias, a, b, e);
   const Tensor packed = direct ? Tensor() : pack(b, e);
-  const Product p{.rows = e.rows,
-                  .columns = e.columns,
-                  .inner = e.inner,
-                  .a = a,
-                  .a_row = ta ? 1 : e.inner,
-                  .a_step = ta ? e.rows : 1,
-                  .b = direct ? b : packed.data<float>(),
-                  .b_panel = direct ? width : e.inner * width,
-                  .b_step = direct ? e.columns : width};
-  const Cut cut(p);
-  if (cut.parts > 1 && !bias)
-    run_parts(p, cut, c);
-  else
-    run_whole(p, cut, c, bias);
+  run({.rows = e.rows,
+       .columns = e.columns,
+       .inner = e.inner,
+       .a = a,
+       .a_row = ta ? 1 : e.inner,
+       .a_step = ta ? e.rows : 1,
+       .b = direct ? b : packed.data<float>(),
+       .b_panel = direct ? width : e.inner * width,
+       .b_step = direct ? e.columns : width,
+       .bias = bias},
+      c);
 }
 
 }  // namespace stipple::cpu
