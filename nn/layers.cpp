@@ -25,8 +25,8 @@ Var Linear::operator()(const Var& x) const {
 }
 
 Conv2d::Conv2d(Scope scope, int64_t in, int64_t out, int64_t kernel, const Conv2dOptions& o)
-    : weight(scope.parameter("weight", {out, kernel, kernel, in}, uniform_fan_in(in * kernel * kernel),
-                             FileLayout::oihw)),
+    : weight(
+          scope.parameter("weight", {out, kernel, kernel, in}, uniform_fan_in(in * kernel * kernel), FileLayout::oihw)),
       bias(scope.parameter("bias", {out}, uniform_fan_in(in * kernel * kernel))),
       options(o) {}
 
