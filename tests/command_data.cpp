@@ -15,7 +15,7 @@ void check_data_refused(const ScratchFolder& folder, const std::string& data, co
                         const std::string& more = "") {
   INFO(data);
   check_refused(run_command(tiny_train("run", 1) + ("--data " + data + " " + more), folder.path()), 1, reason);
-  CHECK_FALSE(fs::exists(folder / "run/metrics.jsonl"));
+  CHECK_FALSE(fs::exists(folder / "run"));
 }
 
 void copy_beginning(const std::string& from, const std::string& to, double share) {

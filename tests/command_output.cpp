@@ -89,6 +89,8 @@ TEST_CASE("a folder that holds a run is taken only if told", "[command]") {
   REQUIRE(run_command(tiny_train("run", 1), folder.path()).status == 0);
   write_file_atomically(folder / "run/notes.txt", "mine");
   check_refused(run_command(tiny_train("run", 1), folder.path()), 1, "--overwrite-output-dir");
+  check_refused(run_command(tiny_train("run", 1) + "--overwrite-output-dir --data nowhere", folder.path()), 1, "nowhere");
+  CHECK(fs::exists(folder / "run/model_index.json"));  // a new run that cannot begin removes nothing
   CHECK(run_command(tiny_train("run", 1) + "--overwrite-output-dir", folder.path()).status == 0);
   CHECK(read_file(folder / "run/notes.txt") == "mine");
 }

@@ -45,24 +45,26 @@ std::optional<fs::path> checkpoint_to_resume(const TrainOptions& o, const TrainW
 
 }  // namespace
 
-std::optional<fs::path> prepare_output_folder(const TrainOptions& o, const TrainWatch& watch) {
+std::optional<fs::path> check_output_folder(const TrainOptions& o, const TrainWatch& watch) {
   const fs::path dir = fs::path(o.output_dir).lexically_normal();
   const fs::path parent = (dir.has_filename() ? dir : dir.parent_path()).parent_path();
   check(parent.empty() || fs::is_directory(parent), "--out {}: the folder {} does not exist", o.output_dir,
         parent.string());
   check(!fs::exists(dir) || fs::is_directory(dir), "--out {}: is not a folder", o.output_dir);
-  std::optional<fs::path> resume;
-  if (!o.resume_from_checkpoint.empty()) resume = checkpoint_to_resume(o, watch);
-  else if (o.overwrite_output_dir) remove_run(dir);
-  else
-    check(!holds_a_run(dir),
-          "--out {}: holds a training run already; go on with --resume-from-checkpoint latest, or replace it with "
-          "--overwrite-output-dir", o.output_dir);
+  if (!o.resume_from_checkpoint.empty()) return checkpoint_to_resume(o, watch);
+  check(o.overwrite_output_dir || !holds_a_run(dir),
+        "--out {}: holds a training run already; go on with --resume-from-checkpoint latest, or replace it with "
+        "--overwrite-output-dir", o.output_dir);
+  return {};
+}
+
+void make_output_folder(const TrainOptions& o) {
+  const fs::path dir = o.output_dir;
+  if (o.overwrite_output_dir) remove_run(dir);
   std::error_code error;
   fs::create_directory(dir, error);
   check(!error, "--out {}: cannot be created: {}", o.output_dir, error.message());
   remove_temporaries(dir);
-  return resume;
 }
 
 void check_disk_space(const TrainOptions& o, const Pipeline& pipeline, int64_t total_steps, const TrainWatch& watch) {

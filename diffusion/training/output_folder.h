@@ -6,10 +6,13 @@
 
 namespace stipple {
 
-// DIR of a training run: made ready, and asked where to resume. A DIR that holds a run already is an error without
-// --resume-from-checkpoint or --overwrite-output-dir (which removes the run's own files, nothing else).
-// Returns the checkpoint to go on from, if any.
-std::optional<std::filesystem::path> prepare_output_folder(const TrainOptions&, const TrainWatch&);
+// Looks at DIR and changes nothing. A DIR that holds a run already is an error without --resume-from-checkpoint or
+// --overwrite-output-dir. Returns the checkpoint to go on from, if any.
+std::optional<std::filesystem::path> check_output_folder(const TrainOptions&, const TrainWatch&);
+
+// Makes DIR, once everything else about the run is known to be good. --overwrite-output-dir removes the old run's own
+// files, nothing else.
+void make_output_folder(const TrainOptions&);
 
 // Says what checkpoints will take, and throws where the disk has less.
 void check_disk_space(const TrainOptions&, const Pipeline&, int64_t total_steps, const TrainWatch&);

@@ -22,10 +22,11 @@ class Run {
   Run(const TrainOptions& o, const TrainWatch& watch) : options_(o), watch_(watch), noise_(o.seed, kNoiseStream) {}
 
   TrainEnd operator()() {
-    resume_ = prepare_output_folder(options_, watch_);
+    resume_ = check_output_folder(options_, watch_);
     open_network_and_data();
     open_batches();
     open_trainer();
+    make_output_folder(options_);
     check_disk_space(options_, *pipeline_, total_, watch_);
     Metrics metrics((dir() / "metrics.jsonl").string(), trainer_->steps());
     while (trainer_->steps() < total_) {
