@@ -4,6 +4,7 @@
 #include <exception>
 
 #include "apps/command.h"
+#include "kernels/cpu/parallel.h"
 #include "tensor/error.h"
 
 // Exit status: 0 success, 1 error, 2 wrong usage, 130 interrupted.
@@ -69,6 +70,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  stipple::cpu::sleep_when_idle(argv);
   stipple::watch_interrupts();
   try {
     return run(argc, argv);

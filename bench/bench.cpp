@@ -135,6 +135,7 @@ void print_tables(const BenchOptions& o) {
 
 int main(int argc, char** argv) {
   using namespace stipple;
+  cpu::sleep_when_idle(argv);
   bench::BenchOptions o;
   CLI::App app("Measures kernels and training steps", "stipple_bench");
   app.add_flag("--serve", o.serve, "answer requests on standard input (bench/PROTOCOL.md)");

@@ -95,8 +95,13 @@ void map(Tensor& y, const Tensor& a, const Tensor& b, F f) {
     });
   const int64_t rows_a_piece = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, inner));
   parallel_for_ranges(walk.rows(), rows_a_piece, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r)
-      map_row(to + r * inner, from_a + walk.offset(r, 0), step_a, from_b + walk.offset(r, 1), step_b, inner, f);
+    for (int64_t r = begin, run; r < end; r += run) {  // rows that lie at constant strides
+      run = std::min(end - r, walk.extents[1] - r % walk.extents[1]);
+      const T *a_row = from_a + walk.offset(r, 0), *b_row = from_b + walk.offset(r, 1);
+      for (int64_t i = 0; i < run; ++i)
+        map_row(to + (r + i) * inner, a_row + i * walk.strides[1][0], step_a, b_row + i * walk.strides[1][1], step_b,
+                inner, f);
+    }
   });
 }
 

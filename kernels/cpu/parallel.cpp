@@ -1,6 +1,9 @@
 #include "kernels/cpu/parallel.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <string>
 
@@ -19,5 +22,11 @@ int container_quota() {
 }  // namespace
 
 int available_threads() { return std::max(1, std::min(omp_get_num_procs(), container_quota())); }
+
+void sleep_when_idle(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
+  setenv("GOMP_SPINCOUNT", "1000", 1);  // what it takes itself where threads outnumber processors: some microseconds
+  execv("/proc/self/exe", argv);
+}
 
 }  // namespace stipple::cpu

@@ -11,6 +11,10 @@ namespace stipple::cpu {
 inline int threads() { return omp_get_max_threads(); }
 inline void set_threads(int n) { omp_set_num_threads(n); }
 int available_threads();  // processors this process may use: affinity and the container's quota
+// Starts the program `argv` anew with threads that sleep while they wait for work, unless the environment says how they
+// are to wait. By default they spin, and where other programs use the machine, too, everything then takes several times
+// as long. GNU's OpenMP asks the environment before main().
+void sleep_when_idle(char** argv);
 inline int thread_index() { return omp_get_thread_num(); }
 
 template <typename F>
