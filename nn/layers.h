@@ -41,7 +41,8 @@ struct Embedding {
   Var operator()(const Tensor& indices) const;  // i64 [N] -> [N, width]
 };
 
-// Attention over the pixels of a map, with its norm and the residual connection. diffusers' Attention with AttnProcessor2_0.
+// Attention over the pixels of a map, with its norm and the residual connection. diffusers' Attention with
+// AttnProcessor2_0.
 struct AttentionOptions {
   int64_t channels;
   int64_t heads, head_width;      // heads * head_width may be less than channels

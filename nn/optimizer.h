@@ -3,7 +3,8 @@
 
 namespace stipple {
 
-// Adam (Kingma & Ba 2015, arXiv:1412.6980) and AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101), as torch.optim has them.
+// Adam (Kingma & Ba 2015, arXiv:1412.6980) and AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101), as torch.optim has
+// them.
 struct AdamOptions {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
   double weight_decay = 0;
@@ -15,9 +16,10 @@ class Adam {
  public:
   Adam(Parameters&, const AdamOptions&);
 
-  // One step with the gradients at hand (see Parameters::clear_gradients). They are scaled down to a norm of max_grad_norm
-  // where that is positive and exceeded, as torch.nn.utils.clip_grad_norm_. `ema`, where defined, moves towards the new
-  // values by 1 - ema_decay. Returns the norm before clipping; where that is not finite, nothing is changed.
+  // One step with the gradients at hand (see Parameters::clear_gradients). They are scaled down to a norm of
+  // max_grad_norm where that is positive and exceeded, as torch.nn.utils.clip_grad_norm_. `ema`, where defined, moves
+  // towards the new values by 1 - ema_decay. Returns the norm before clipping; where that is not finite, nothing is
+  // changed.
   double step(double learning_rate, double max_grad_norm, const Tensor& ema = {}, double ema_decay = 0);
 
   int64_t steps() const { return steps_; }

@@ -105,7 +105,8 @@ class Scope {
   Scope operator/(int64_t index) const { return *this / std::to_string(index); }
   const std::string& path() const { return path_; }
 
-  Parameter parameter(const std::string& name, const Shape& shape, Init init, FileLayout layout = FileLayout::same) const {
+  Parameter parameter(const std::string& name, const Shape& shape, Init init,
+                      FileLayout layout = FileLayout::same) const {
     return to_->add((*this / name).path(), shape, init, layout);
   }
 

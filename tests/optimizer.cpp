@@ -1,5 +1,6 @@
 #include "nn/optimizer.h"
 
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -114,6 +115,19 @@ TEST_CASE("a parameter without a gradient in this step gets zeros, not an old on
   point.set_gradient({1, 1, 1, 1, 1, 1});
   point.parameters.clear_gradients();
   CHECK(adam.step(0.1, 0) == 0);
+}
+
+TEST_CASE("a step whose gradients are not finite changes nothing", "[optimizer]") {
+  Point point(Dtype::f64);
+  Adam adam(point.parameters, {.weight_decay = 0.1});
+  const Tensor before = point.parameters.values().clone(), ema = before.clone();
+  for (const double bad : {std::nan(""), HUGE_VAL}) {
+    point.set_gradient({1, 1, bad, 1, 1, 1});
+    CHECK_FALSE(std::isfinite(adam.step(0.1, 1, ema, 0.5)));
+  }
+  CHECK(same_bits(point.parameters.values(), before));
+  CHECK(same_bits(ema, before));
+  CHECK(adam.steps() == 0);
 }
 
 TEST_CASE("an optimizer of parameters without gradients says what to do", "[optimizer]") {

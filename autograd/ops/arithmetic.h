@@ -18,8 +18,8 @@ inline Var operator+(const Var& x, double shift) { return affine(x, 1, shift); }
 inline Var operator-(const Var& x, double shift) { return affine(x, 1, -shift); }
 inline Var operator-(const Var& x) { return affine(x, -1, 0); }
 
-Var sum(const Var& x);   // of all elements, a scalar
-Var mean(const Var& x);  // of all elements, a scalar
+Var sum(const Var& x);                             // of all elements, a scalar
+Var mean(const Var& x);                            // of all elements, a scalar
 Var clamp(const Var& x, double low, double high);  // the gradient passes where low <= x <= high
 
 }  // namespace stipple

@@ -6,10 +6,8 @@ namespace stipple {
 
 Var mse(const Var& prediction, const Tensor& target) {
   return record("mse", kernels::mse(prediction.value(), target), {prediction},
-                [target, prediction = save_if(prediction.requires_grad(), prediction.value())](const Tensor& dy,
-                                                                                             Destinations& to) {
-                  to.set(0, kernels::mse_backward(dy, prediction, target));
-                });
+                [target, prediction = save_if(prediction.requires_grad(), prediction.value())](
+                    const Tensor& dy, Destinations& to) { to.set(0, kernels::mse_backward(dy, prediction, target)); });
 }
 
 Var cross_entropy(const Var& logits, const Tensor& labels) {

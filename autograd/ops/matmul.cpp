@@ -19,20 +19,20 @@ Var matmul(const Var& a, const Var& b) {
 }
 
 Var linear(const Var& x, const Var& weight, const Var& bias) {
-  return record(
-      "linear", kernels::linear(x.value(), weight.value(), bias.value()), {x, weight, bias},
-      [x_shape = x.shape(), w_shape = weight.shape(), x = save_if(weight.requires_grad(), x.value()),
-       w = save_if(x.requires_grad(), weight.value())](const Tensor& dy, Destinations& to) {
-        const Tensor rows = rows_of(dy);
-        if (to.wanted(0)) to.set(0, kernels::matmul(rows, w).reshape(x_shape));
-        if (to.wanted(1))
-          kernels::matmul_into(to.parameter(1, w_shape, dy.dtype()), rows, rows_of(x), Transpose::yes, Transpose::no);
-        if (to.wanted(2)) {
-          const Grad db = to.parameter(2, {w_shape[0]}, dy.dtype());
-          const Tensor sums = kernels::sum_to(rows, db.to.shape());
-          db.add ? kernels::accumulate(db.to, sums) : db.to.copy_from(sums);
-        }
-      });
+  return record("linear", kernels::linear(x.value(), weight.value(), bias.value()), {x, weight, bias},
+                [x_shape = x.shape(), w_shape = weight.shape(), x = save_if(weight.requires_grad(), x.value()),
+                 w = save_if(x.requires_grad(), weight.value())](const Tensor& dy, Destinations& to) {
+                  const Tensor rows = rows_of(dy);
+                  if (to.wanted(0)) to.set(0, kernels::matmul(rows, w).reshape(x_shape));
+                  if (to.wanted(1))
+                    kernels::matmul_into(to.parameter(1, w_shape, dy.dtype()), rows, rows_of(x), Transpose::yes,
+                                         Transpose::no);
+                  if (to.wanted(2)) {
+                    const Grad db = to.parameter(2, {w_shape[0]}, dy.dtype());
+                    const Tensor sums = kernels::sum_to(rows, db.to.shape());
+                    db.add ? kernels::accumulate(db.to, sums) : db.to.copy_from(sums);
+                  }
+                });
 }
 
 }  // namespace stipple

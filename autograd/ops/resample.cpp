@@ -5,9 +5,8 @@
 namespace stipple {
 
 Var upsample_nearest(const Var& x) {
-  return record("upsample_nearest", kernels::upsample_nearest(x.value()), {x}, [](const Tensor& dy, Destinations& to) {
-    to.set(0, kernels::upsample_nearest_backward(dy));
-  });
+  return record("upsample_nearest", kernels::upsample_nearest(x.value()), {x},
+                [](const Tensor& dy, Destinations& to) { to.set(0, kernels::upsample_nearest_backward(dy)); });
 }
 
 Var avg_pool2d(const Var& x, int64_t kernel) {

@@ -7,9 +7,9 @@
 
 namespace stipple {
 
-Var reshape(const Var& x, const Shape&);                                 // shares elements
-Var broadcast_to(const Var& x, const Shape&);                            // repeats x, as in PyTorch
-Var concat_channels(const Var& a, const Var& b);                         // [..., Ca], [..., Cb] -> [..., Ca+Cb]
-std::pair<Var, Var> split_channels(const Var& x, int64_t first);         // [..., C] -> [..., first], [..., C-first]
+Var reshape(const Var& x, const Shape&);                          // shares elements
+Var broadcast_to(const Var& x, const Shape&);                     // repeats x, as in PyTorch
+Var concat_channels(const Var& a, const Var& b);                  // [..., Ca], [..., Cb] -> [..., Ca+Cb]
+std::pair<Var, Var> split_channels(const Var& x, int64_t first);  // [..., C] -> [..., first], [..., C-first]
 
 }  // namespace stipple

@@ -1,4 +1,5 @@
 #include "kernels/arithmetic.h"
+
 #include "tests/op_cases.h"
 
 namespace stipple {
