@@ -20,7 +20,7 @@ struct AccuracyOptions {
   uint64_t seed = 0;  // of the first picture; the classifier's, too
   double at_least = 0.9;
   int threads = 0;
-  GenerateOptions generate{.sampler = "ddim", .steps = 30, .guidance_scale = 2};
+  GenerateOptions generate{.sampler = "ddpm", .steps = 100, .guidance_scale = 2};
 };
 
 struct Split {
