@@ -25,11 +25,12 @@ struct NamedDtype {
   const char* name;
 };
 // In the order in which the reference implementation writes them.
-constexpr std::array<NamedDtype, 6> kDtypes{{{Dtype::i64, "I64"},
+constexpr std::array<NamedDtype, 7> kDtypes{{{Dtype::i64, "I64"},
                                              {Dtype::f64, "F64"},
                                              {Dtype::f32, "F32"},
                                              {Dtype::i32, "I32"},
                                              {Dtype::bf16, "BF16"},
+                                             {Dtype::f16, "F16"},
                                              {Dtype::u8, "U8"}}};
 
 const NamedDtype& named(Dtype dtype) {
@@ -100,7 +101,7 @@ Dtype read_dtype(const std::string& where, const Json& value) {
   const auto& name = value.get_ref<const std::string&>();
   for (const NamedDtype& d : kDtypes)
     if (name == d.name) return d.dtype;
-  fail("{} has dtype {}; I64, F64, F32, I32, BF16 and U8 can be read", where, quoted(name));
+  fail("{} has dtype {}; I64, F64, F32, I32, BF16, F16 and U8 can be read", where, quoted(name));
 }
 
 Shape read_shape(const std::string& where, const Json& value) {

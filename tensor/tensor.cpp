@@ -14,6 +14,7 @@ void for_dtype(Dtype dtype, F&& f) {
   switch (dtype) {
     case Dtype::f32: return f(float{});
     case Dtype::bf16: return f(bf16{});
+    case Dtype::f16: return f(f16{});
     case Dtype::f64: return f(double{});
     case Dtype::i64: return f(int64_t{});
     case Dtype::i32: return f(int32_t{});
@@ -21,10 +22,13 @@ void for_dtype(Dtype dtype, F&& f) {
   }
 }
 
+template <typename T>
+constexpr bool is_half = std::is_same_v<T, bf16> || std::is_same_v<T, f16>;
+
 template <typename To, typename From>
 To convert(From x) {
-  if constexpr (std::is_same_v<To, bf16>) return bf16(static_cast<float>(x));
-  else if constexpr (std::is_same_v<From, bf16>) return static_cast<To>(static_cast<float>(x));
+  if constexpr (is_half<To>) return To(static_cast<float>(x));
+  else if constexpr (is_half<From>) return static_cast<To>(static_cast<float>(x));
   else return static_cast<To>(x);
 }
 

@@ -122,7 +122,7 @@ TEST_CASE("a tensor that lies about itself is rejected", "[safetensors]") {
   };
   check_rejected(file_with("{\"w\":3}"), "tensor \"w\" is no object");
   check_rejected(tensor_with("\"dtype\":\"F32\",\"data_offsets\":[0,24]"), "tensor \"w\" has no shape");
-  check_rejected(with("\"F16\"", "[12]", "[0,24]"), "tensor \"w\" has dtype \"F16\"");
+  check_rejected(with("\"F8_E4M3\"", "[24]", "[0,24]"), "tensor \"w\" has dtype \"F8_E4M3\"");
   check_rejected(with("3", "[6]", "[0,24]"), "dtype is no text");
   check_rejected(with("\"F32\"", "6", "[0,24]"), "shape is no list");
   check_rejected(with("\"F32\"", "[-6]", "[0,24]"), "shape holds -6");

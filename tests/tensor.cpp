@@ -87,6 +87,31 @@ TEST_CASE("dtypes convert element by element", "[tensor]") {
   CHECK(Tensor::full({3}, 7, Dtype::u8).to_vector<uint8_t>() == std::vector<uint8_t>{7, 7, 7});
 }
 
+TEST_CASE("every f16 is the f32 it stands for", "[tensor]") {
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const f16 half = std::bit_cast<f16>(static_cast<uint16_t>(bits));
+    const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    const double expected = exponent ? std::ldexp(1024 + fraction, exponent - 25) : std::ldexp(fraction, -24);
+    if (exponent < 31)
+      REQUIRE(float(half) == (bits & 0x8000 ? -expected : expected));
+    else
+      REQUIRE((fraction ? std::isnan(float(half)) : std::isinf(float(half))));
+    if (exponent < 31 || fraction == 0 || fraction >= 512) REQUIRE(f16(float(half)).bits == bits);
+  }
+}
+
+TEST_CASE("f16 rounds to the nearest, halves to even", "[tensor]") {
+  CHECK(f16(1 + 0x1p-11f).bits == 0x3C00);
+  CHECK(f16(1 + 0x1.004p-11f).bits == 0x3C01);
+  CHECK(f16(1 + 0x3p-11f).bits == 0x3C02);
+  CHECK(f16(65519.996f).bits == 0x7BFF);
+  CHECK(f16(65520.f).bits == 0x7C00);
+  CHECK(f16(0x1p-25f).bits == 0);
+  CHECK(f16(-0x1.8p-24f).bits == 0x8002);
+  CHECK(f16(0x1.ffep-15f).bits == 0x0400);
+  CHECK(f16(1e-30f).bits == 0);
+}
+
 TEST_CASE("bf16 rounds to the nearest, halves to even", "[tensor]") {
   CHECK(bf16(1.f).bits == 0x3F80);
   CHECK(bf16(std::bit_cast<float>(0x3F808000u)).bits == 0x3F80);
