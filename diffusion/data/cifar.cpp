@@ -4,7 +4,7 @@
 #include <fstream>
 
 #include "diffusion/data/block.h"
-#include "diffusion/image/bytes.h"
+#include "tensor/bytes.h"
 #include "diffusion/image/resize.h"
 #include "tensor/error.h"
 #include "tensor/file.h"

@@ -6,7 +6,7 @@
 
 #include "diffusion/data/block.h"
 #include "diffusion/data/gzip.h"
-#include "diffusion/image/bytes.h"
+#include "tensor/bytes.h"
 #include "diffusion/image/resize.h"
 #include "tensor/error.h"
 

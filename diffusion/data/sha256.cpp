@@ -5,7 +5,7 @@
 #include <fstream>
 #include <vector>
 
-#include "diffusion/image/bytes.h"
+#include "tensor/bytes.h"
 #include "tensor/error.h"
 
 namespace stipple {

@@ -2,7 +2,7 @@
 
 #include <string_view>
 
-#include "diffusion/image/bytes.h"
+#include "tensor/bytes.h"
 #include "diffusion/image/jpeg.h"
 #include "diffusion/image/png.h"
 #include "tensor/error.h"

@@ -3,7 +3,7 @@
 #include <optional>
 #include <span>
 
-#include "diffusion/image/bytes.h"
+#include "tensor/bytes.h"
 #include "diffusion/image/exif.h"
 #include "tensor/error.h"
 

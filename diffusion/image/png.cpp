@@ -2,7 +2,7 @@
 
 #include <zlib.h>
 
-#include "diffusion/image/bytes.h"
+#include "tensor/bytes.h"
 #include "diffusion/image/exif.h"
 #include "tensor/error.h"
 
