@@ -19,6 +19,7 @@ struct FewFilters {
   const ConvGeometry& g;
   const float *x, *panel, *bias;
   float* y;
+  RegisterTile multiply;
 
   int64_t columns() const { return g.k * g.r * g.s; }  // [k][r][s], as in the weight
   int64_t pitch() const { return divide_up(columns(), simd::table().lanes) * simd::table().lanes; }
@@ -34,7 +35,7 @@ void multiply(const FewFilters& o, float* products, int64_t n, int64_t h0, int64
   tile.runs = 1, tile.a_runs = tile.b_runs = &zero;
   for_pieces((h1 - h0) * g.w, simd::table().gemm_rows, [&](int64_t first, int64_t rows) {
     tile.rows = rows, tile.a = x + first * g.c, tile.c = products + first * o.pitch();
-    simd::table().gemm_tile(tile);
+    o.multiply(tile);
   });
 }
 
@@ -69,9 +70,10 @@ bool has_few_filters(const ConvGeometry& g) {
   return 4 * g.k <= simd::table().lanes && g.k * g.r * g.s <= simd::table().gemm_columns && g.c >= 8 && g.r * g.s > 1;
 }
 
-void conv2d_few_filters(float* y, const float* x, const float* weight, const float* bias, const ConvGeometry& g) {
+void conv2d_few_filters(float* y, const float* x, const float* weight, const float* bias, const ConvGeometry& g,
+                        RegisterTile multiply) {
   const Tensor panel = pack_panels(g.c, g.k * g.r * g.s, g.c, [&](int64_t c) { return weight + c; });
-  const FewFilters o{g, x, panel.data<float>(), bias, y};
+  const FewFilters o{g, x, panel.data<float>(), bias, y, multiply};
   const int64_t rows = std::clamp<int64_t>(kTaskPixels / g.w, 1, g.ho), blocks = divide_up(g.ho, rows);
   const int64_t floats = ((rows - 1) * g.stride + g.r) * g.w * o.pitch();
   const Tensor buffers({threads(), floats});

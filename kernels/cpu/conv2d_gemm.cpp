@@ -31,6 +31,7 @@ struct Correlation {
   const float* bias;
   float* y;
   int64_t y_image, y_row, y_column;  // floats from one output to the next
+  RegisterTile multiply;
 };
 
 struct Task {
@@ -81,7 +82,7 @@ struct Axis {
 };
 
 // Filters [first, first + tile.columns) for every output of a task, summed over some rows of the filter.
-void run_panel(simd::GemmTile tile, const float* x, float* y, const Axis& rows, const Axis& outer, const Axis& inner) {
+void run_panel(RegisterTile multiply, simd::GemmTile tile, const float* x, float* y, const Axis& rows, const Axis& outer, const Axis& inner) {
   const bool add = tile.start_row != 0;
   tile.c_row = inner.y;
   for (int64_t i = 0; i < rows.count; ++i)
@@ -91,7 +92,7 @@ void run_panel(simd::GemmTile tile, const float* x, float* y, const Axis& rows, 
         tile.a = x + i * rows.x + j * outer.x + first * inner.x;
         tile.c = y + i * rows.y + j * outer.y + first * inner.y;
         if (add) tile.start = tile.c;
-        simd::table().gemm_tile(tile);
+        multiply(tile);
       });
 }
 
@@ -118,7 +119,7 @@ void run_task(const Correlation& o, const Task& t, bool across_images, float* st
     do {
       tile.runs = std::min(chunk, in.r - r);
       tile.a_runs = a_runs.data() + r, tile.b_runs = b_runs.data() + r;
-      run_panel(tile, from.x, y + f, rows, outer, inner);
+      run_panel(o.multiply, tile, from.x, y + f, rows, outer, inner);
       tile.start_row = inner.y;
       r += chunk;
     } while (r < in.r);
@@ -152,7 +153,7 @@ struct Phase {
 };
 
 void input_gradient_of(const Phase& h, const Phase& w, float* dx, const float* dy, const float* weight,
-                       const ConvGeometry& g) {
+                       const ConvGeometry& g, RegisterTile multiply) {
   const Tensor panels = pack_panels(h.taps * w.taps * g.k, g.c, 1, [&](int64_t step) {
     const int64_t k = step % g.k, s = w.tap(step / g.k % w.taps), r = h.tap(step / g.k / w.taps);
     return weight + ((k * g.r + r) * g.s + s) * g.c;
@@ -164,13 +165,15 @@ void input_gradient_of(const Phase& h, const Phase& w, float* dx, const float* d
              .y = dx + (h.first * g.w + w.first) * g.c,
              .y_image = g.h * g.w * g.c,
              .y_row = g.stride * g.w * g.c,
-             .y_column = g.stride * g.c});
+             .y_column = g.stride * g.c,
+             .multiply = multiply});
 }
 
 }  // namespace
 
-void conv2d(float* y, const float* x, const float* weight, const float* bias, const ConvGeometry& g) {
-  if (has_few_filters(g)) return conv2d_few_filters(y, x, weight, bias, g);
+void conv2d(float* y, const float* x, const float* weight, const float* bias, const ConvGeometry& g,
+            RegisterTile multiply) {
+  if (has_few_filters(g)) return conv2d_few_filters(y, x, weight, bias, g, multiply);
   const Tensor panels = pack_panels(g.window(), g.k, g.window(), [&](int64_t step) { return weight + step; });
   correlate({.in = {x, g.h, g.w, g.c, g.r, g.s, g.stride, g.top, g.left, g.ho, g.wo},
              .images = g.n,
@@ -180,13 +183,15 @@ void conv2d(float* y, const float* x, const float* weight, const float* bias, co
              .y = y,
              .y_image = g.ho * g.wo * g.k,
              .y_row = g.wo * g.k,
-             .y_column = g.k});
+             .y_column = g.k,
+             .multiply = multiply});
 }
 
-void conv2d_input_gradient(float* dx, const float* dy, const float* weight, const ConvGeometry& g) {
+void conv2d_input_gradient(float* dx, const float* dy, const float* weight, const ConvGeometry& g,
+                           RegisterTile multiply) {
   for (int64_t i = 0; i < g.stride; ++i)
     for (int64_t j = 0; j < g.stride; ++j)
-      input_gradient_of({i, g.stride, g.r, g.top, g.h}, {j, g.stride, g.s, g.left, g.w}, dx, dy, weight, g);
+      input_gradient_of({i, g.stride, g.r, g.top, g.h}, {j, g.stride, g.s, g.left, g.w}, dx, dy, weight, g, multiply);
 }
 
 }  // namespace stipple::cpu::gemm

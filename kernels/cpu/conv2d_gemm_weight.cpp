@@ -41,11 +41,13 @@ struct WeightGradient {
   Windows in;
   const float* dy;
   Blocks blocks;
+  RegisterTile multiply;
   int64_t filter_groups, partials;
   bool turned;  // window x filters: where that wastes fewer lanes, and filters are whole vectors
 
-  WeightGradient(const float* dy_, const float* x, const ConvGeometry& g_)
-      : g(g_), in{x, g.h, g.w, g.c, g.r, g.s, g.stride, g.top, g.left, g.ho, g.wo}, dy(dy_), blocks(g) {
+  WeightGradient(const float* dy_, const float* x, const ConvGeometry& g_, RegisterTile multiply_)
+      : g(g_), in{x, g.h, g.w, g.c, g.r, g.s, g.stride, g.top, g.left, g.ho, g.wo}, dy(dy_), blocks(g),
+        multiply(multiply_) {
     filter_groups = g.k * g.window() > kPartialFloats ? divide_up(g.k, kFilterGroup) : 1;
     partials = std::clamp<int64_t>(kTasks / filter_groups, 1, blocks.count);
     const int64_t lanes = simd::table().lanes;
@@ -88,7 +90,7 @@ struct Side {
 };
 
 // Adds (or writes) the product to c [rows.count, columns.count], c_row floats from one row to the next.
-void add_product(float* c, int64_t c_row, bool add, const Side& rows, const Side& columns, int64_t steps,
+void add_product(RegisterTile multiply, float* c, int64_t c_row, bool add, const Side& rows, const Side& columns, int64_t steps,
                  int64_t runs) {
   simd::GemmTile tile{.c_row = c_row, .start = nullptr, .start_row = c_row, .a_row = 1, .a_step = rows.step};
   tile.b_step = columns.step, tile.steps = steps, tile.runs = runs;
@@ -100,7 +102,7 @@ void add_product(float* c, int64_t c_row, bool add, const Side& rows, const Side
       tile.a = rows.from + first, tile.b = columns.from + column;
       tile.c = c + first * c_row + column;
       if (add) tile.start = tile.c;
-      simd::table().gemm_tile(tile);
+      multiply(tile);
     });
 }
 
@@ -112,9 +114,9 @@ void add_block(const WeightGradient& o, const Runs& from, float* partial, bool a
     const Side window{from.x + r * from.x_row, o.in.run(), g.stride * g.c, from.x_runs.data()};
     const int64_t e = r * o.in.run(), runs = from.dy_runs.size();
     if (o.turned)
-      add_product(partial + e * g.k, g.k, add, window, filters, g.wo, runs);
+      add_product(o.multiply, partial + e * g.k, g.k, add, window, filters, g.wo, runs);
     else
-      add_product(partial + k0 * g.window() + e, g.window(), add, filters, window, g.wo, runs);
+      add_product(o.multiply, partial + k0 * g.window() + e, g.window(), add, filters, window, g.wo, runs);
   }
 }
 
@@ -141,20 +143,25 @@ void add_turned(const Destination& dweight, const float* partials, const WeightG
 
 }  // namespace
 
+// In double: biases before a group norm have gradients that all but cancel.
 void conv2d_bias_gradient(const Destination& dbias, const float* dy, int64_t pixels, int64_t k) {
   const int64_t partials = std::clamp<int64_t>(pixels / kBlockPixels, 1, 64);
-  const Tensor sums = Tensor::zeros({partials, k});
-  float* to = sums.mutable_data<float>();
+  const Tensor sums = Tensor::zeros({partials, k}, Dtype::f64);
+  double* partial = sums.mutable_data<double>();
   parallel_for(partials, [&](int64_t p) {
-    const int64_t last = pixels * (p + 1) / partials;
-    for (int64_t begin = pixels * p / partials; begin < last; begin += kBlockPixels)
-      simd::table().column_sums(to + p * k, dy + begin * k, std::min(kBlockPixels, last - begin), k);
+    const int64_t first = pixels * p / partials, last = pixels * (p + 1) / partials;
+    simd::table().column_sums(partial + p * k, dy + first * k, last - first, k);
   });
-  add_partials(dbias, to, partials, k);
+  for (int64_t f = 0; f < k; ++f) {
+    double sum = dbias.add ? dbias.to[f] : 0;
+    for (int64_t p = 0; p < partials; ++p) sum += partial[p * k + f];
+    dbias.to[f] = static_cast<float>(sum);
+  }
 }
 
-void conv2d_weight_gradient(const Destination& dweight, const float* dy, const float* x, const ConvGeometry& g) {
-  const WeightGradient o(dy, x, g);
+void conv2d_weight_gradient(const Destination& dweight, const float* dy, const float* x, const ConvGeometry& g,
+                            RegisterTile multiply) {
+  const WeightGradient o(dy, x, g, multiply);
   const Tensor partials({o.partials, g.k, g.window()}), strips({threads(), o.strip_floats()});
   float *sums = partials.mutable_data<float>(), *scratch = strips.mutable_data<float>();
   parallel_for(o.partials * o.filter_groups,

@@ -5,11 +5,18 @@
 #include "kernels/cpu/simd/simd.h"
 #include "tensor/tensor.h"
 
-// The right operand of simd::Table::gemm_tile.
+// What every caller of the register tile needs: which tile, and the right operand packed for it.
 
 namespace stipple::cpu {
 
 inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// simd::Table::gemm_tile, or gemm_tile_in_double.
+using RegisterTile = void (*)(const simd::GemmTile&);
+
+// Whether a product is so small that its sums are made in double, for a time nobody notices: what a small network
+// computes is then as exact as f32 can hold it.
+inline bool affords_double(int64_t multiply_adds) { return multiply_adds <= int64_t{1} << 24; }
 
 // Cuts [0, n) into the fewest pieces of at most `most`, nearly equal ones, and calls f(begin, length).
 template <typename F>

@@ -10,8 +10,15 @@
 namespace stipple::cpu {
 namespace {
 
-std::string_view matmul_rung() { return rung("MATMUL", {"oracle", "eigen", "simd"}); }
-bool use_simd(Dtype dtype) { return dtype == Dtype::f32 && matmul_rung() == "simd"; }
+std::string_view matmul_rung() { return rung("MATMUL", {"oracle", "eigen", "double", "simd", "fastest"}); }
+
+// The register tile that the product is made of, or null: then it is one for the other rungs.
+RegisterTile register_tile(Dtype dtype, const MatmulExtents& e) {
+  const std::string_view wanted = matmul_rung();
+  if (dtype != Dtype::f32 || wanted == "oracle" || wanted == "eigen") return nullptr;
+  const bool in_double = wanted == "double" || (wanted == "fastest" && affords_double(e.rows * e.columns * e.inner));
+  return in_double ? simd::table().gemm_tile_in_double : simd::table().gemm_tile;
+}
 
 MatmulExtents extents(const Tensor& c, const Tensor& a, Transpose transpose_a, Transpose transpose_b) {
   return {c.dim(0), c.dim(1), a.dim(transpose_a == Transpose::yes ? 0 : 1), transpose_a, transpose_b};
@@ -42,17 +49,17 @@ void product(T* c, bool add, const T* a, const T* b, const MatmulExtents& e) {
 
 void matmul(const Grad& c, const Tensor& a, const Tensor& b, Transpose transpose_a, Transpose transpose_b) {
   const MatmulExtents e = extents(c.to, a, transpose_a, transpose_b);
-  if (use_simd(a.dtype()))
-    return matmul_simd({c.to.mutable_data<float>(), c.add}, nullptr, a.data<float>(), b.data<float>(), e);
+  if (const RegisterTile tile = register_tile(a.dtype(), e))
+    return matmul_simd({c.to.mutable_data<float>(), c.add}, nullptr, a.data<float>(), b.data<float>(), e, tile);
   for_real("matmul", a.dtype(),
            [&]<typename T>(T) { product(c.to.mutable_data<T>(), c.add, a.data<T>(), b.data<T>(), e); });
 }
 
 void linear(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& bias) {
   const MatmulExtents e = extents(y, x, Transpose::no, Transpose::yes);
-  if (use_simd(x.dtype()))
+  if (const RegisterTile tile = register_tile(x.dtype(), e))
     return matmul_simd({y.mutable_data<float>()}, bias ? bias.data<float>() : nullptr, x.data<float>(),
-                       weight.data<float>(), e);
+                       weight.data<float>(), e, tile);
   for_real("linear", x.dtype(), [&]<typename T>(T) {
     T* to = y.mutable_data<T>();
     if (bias)

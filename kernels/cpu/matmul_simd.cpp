@@ -22,6 +22,7 @@ struct Product {
   int64_t b_panel, b_step;  // floats from one panel of columns, one step to the next
   const float* bias = nullptr;
   int64_t bias_row = 0;  // 0: one bias a column; 1: one a row
+  RegisterTile multiply = nullptr;
 };
 
 bool reads_in_place(const MatmulExtents& e) {
@@ -57,7 +58,7 @@ void run_block(const Product& p, const Block& block, float* c, const float* star
         tile.start = start ? start + row * start_row + column : nullptr;
         tile.a = p.a + row * p.a_row + k * p.a_step;
         tile.b = p.b + column / width * p.b_panel + k * p.b_step;
-        simd::table().gemm_tile(tile);
+        p.multiply(tile);
       });
     start = c, start_row = p.columns;
     k += kInner;
@@ -110,7 +111,8 @@ void run(const Product& p, const Destination& c) {
 }
 
 // One row: B is too large to be packed for it. C^T = B^T A^T reads B in place, and one lane of each vector counts.
-void run_row(const Destination& c, const float* bias, const float* a, const float* b, const MatmulExtents& e) {
+void run_row(const Destination& c, const float* bias, const float* a, const float* b, const MatmulExtents& e,
+             RegisterTile multiply) {
   const bool tb = e.transpose_b == Transpose::yes;
   const Tensor column = pack_panels(e.inner, 1, 1, [&](int64_t step) { return a + step; });
   run({.rows = e.columns,
@@ -123,17 +125,19 @@ void run_row(const Destination& c, const float* bias, const float* a, const floa
        .b_panel = 0,
        .b_step = simd::table().gemm_columns,
        .bias = bias,
-       .bias_row = 1},
+       .bias_row = 1,
+       .multiply = multiply},
       c);
 }
 
 }  // namespace
 
-void matmul_simd(const Destination& c, const float* bias, const float* a, const float* b, const MatmulExtents& e) {
+void matmul_simd(const Destination& c, const float* bias, const float* a, const float* b, const MatmulExtents& e,
+                 RegisterTile multiply) {
   if (e.rows * e.columns == 0) return;
   const int64_t width = simd::table().gemm_columns;
   const bool ta = e.transpose_a == Transpose::yes, direct = reads_in_place(e);
-  if (e.rows == 1 && !direct) return run_row(c, bias, a, b, e);
+  if (e.rows == 1 && !direct) return run_row(c, bias, a, b, e, multiply);
   const Tensor packed = direct ? Tensor() : pack(b, e);
   run({.rows = e.rows,
        .columns = e.columns,
@@ -144,7 +148,8 @@ void matmul_simd(const Destination& c, const float* bias, const float* a, const 
        .b = direct ? b : packed.data<float>(),
        .b_panel = direct ? width : e.inner * width,
        .b_step = direct ? e.columns : width,
-       .bias = bias},
+       .bias = bias,
+       .multiply = multiply},
       c);
 }
 

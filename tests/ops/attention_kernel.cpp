@@ -36,6 +36,7 @@ struct Results {
 };
 
 Results run(const Inputs& in, Dtype dtype = Dtype::f32) {
+  const RungGuard fast("ATTENTION", "simd");
   const Tensor q = in.q.to(dtype), k = in.k.to(dtype), v = in.v.to(dtype);
   Results r{kernels::attention(q, k, v, in.heads), {empty_like(q), empty_like(k), empty_like(v)}};
   kernels::attention_backward(r.grads, in.dy.to(dtype), q, k, v, r.out, in.heads);
@@ -77,9 +78,12 @@ TEST_CASE("attention in f32 agrees with its oracle in f64", "[attention]") {
 
 TEST_CASE("attention to a single key is its value", "[attention]") {
   const Inputs in({2, 6, 1, 3, 5});
-  const Tensor y = kernels::attention(in.q, in.k, in.v, in.heads).y;
-  for (int64_t n = 0; n < 2; ++n)
-    for (int64_t t = 0; t < 6; ++t) CHECK(same_bits(y[n][t], in.v[n][0]));
+  for (const char* rung : {"oracle", "simd"}) {
+    const RungGuard guard("ATTENTION", rung);
+    const Tensor y = kernels::attention(in.q, in.k, in.v, in.heads).y;
+    for (int64_t n = 0; n < 2; ++n)
+      for (int64_t t = 0; t < 6; ++t) CHECK(same_bits(y[n][t], in.v[n][0]));
+  }
 }
 
 TEST_CASE("large logits do not overflow attention", "[attention]") {
@@ -103,6 +107,7 @@ TEST_CASE("attention does not depend on the number of threads", "[attention]") {
 TEST_CASE("attention leaves out gradients that are not wanted", "[attention]") {
   const Inputs in({2, 19, 23, 2, 7});
   const Results all = run(in);
+  const RungGuard fast("ATTENTION", "simd");
   AttentionGrads keys_only{{}, empty_like(in.k), {}};
   kernels::attention_backward(keys_only, in.dy, in.q, in.k, in.v, all.out, in.heads);
   CHECK(same_bits(keys_only.dk, all.grads.dk));
@@ -111,7 +116,10 @@ TEST_CASE("attention leaves out gradients that are not wanted", "[attention]") {
 TEST_CASE("NaN in a key reaches every query", "[attention]") {
   const Inputs in({1, 3, 40, 1, 4});
   in.k.mutable_data<float>()[17] = NAN;
-  for (const float y : kernels::attention(in.q, in.k, in.v, 1).y.to_vector<float>()) CHECK(std::isnan(y));
+  for (const char* rung : {"oracle", "simd"}) {
+    const RungGuard guard("ATTENTION", rung);
+    for (const float y : kernels::attention(in.q, in.k, in.v, 1).y.to_vector<float>()) CHECK(std::isnan(y));
+  }
 }
 
 TEST_CASE("attention names what does not fit", "[attention]") {

@@ -56,7 +56,7 @@ struct FastRung {
   const char* name;
   double tolerance;
 };
-const std::vector<FastRung> kFastRungs = {{"gemm", 1e-6}, {"winograd", 2.5e-6}};
+const std::vector<FastRung> kFastRungs = {{"double", 1e-7}, {"gemm", 1e-6}, {"winograd", 2.5e-6}};
 
 Tensor normal(const Shape& shape, uint64_t seed) {
   Tensor t(shape);
@@ -160,7 +160,7 @@ TEST_CASE("an image has the same bits alone and in a batch", "[conv2d]") {
 }
 
 TEST_CASE("a NaN reaches the outputs whose window covers it and no others", "[conv2d]") {
-  for (const char* rung : {"oracle", "gemm"}) {
+  for (const char* rung : {"oracle", "double", "gemm"}) {
     const RungGuard guard("CONV2D", rung);
     const Tensor x = normal({2, 9, 9, 17}, 1), weight = normal({33, 3, 3, 17}, 2);
     x.mutable_data<float>()[(1 * 81 + 4 * 9 + 0) * 17 + 16] = NAN;  // image 1, pixel (4, 0), the last channel

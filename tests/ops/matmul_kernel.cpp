@@ -58,7 +58,7 @@ void for_problems(F&& f) {
 
 TEST_CASE("every rung of matmul computes what the oracle does, whatever was in memory", "[matmul]") {
   const PoisonGuard poison;
-  for (const char* rung : {"oracle", "eigen", "simd"})
+  for (const char* rung : {"oracle", "eigen", "double", "simd"})
     for_problems([&](const Problem& p) {
       INFO(rung);
       const RungGuard guard("MATMUL", rung);
@@ -71,7 +71,7 @@ TEST_CASE("matmul by Eigen in f64 is the oracle's to the last digits", "[matmul]
 }
 
 TEST_CASE("matmul has the same bits with one thread and with three", "[matmul]") {
-  for (const char* rung : {"eigen", "simd"})
+  for (const char* rung : {"eigen", "double", "simd"})
     for_problems([&](const Problem& p) {
       INFO(rung);
       const RungGuard guard("MATMUL", rung);
@@ -90,7 +90,7 @@ TEST_CASE("linear is x weight^T + bias, on every rung", "[matmul]") {
     INFO(rows << "x" << inner << "x" << columns);
     const Tensor x = normal({rows, inner}, 1), weight = normal({columns, inner}, 2), bias = normal({columns}, 3);
     const Tensor expected = kernels::linear(x.to(Dtype::f64), weight.to(Dtype::f64), bias.to(Dtype::f64));
-    for (const char* rung : {"oracle", "eigen", "simd"}) {
+    for (const char* rung : {"oracle", "eigen", "double", "simd"}) {
       const RungGuard guard("MATMUL", rung);
       CHECK(relative_error(kernels::linear(x, weight, bias), expected) < 1e-6);
     }

@@ -26,7 +26,10 @@ void normalize_backward(float* dx, const float* dy, const float* x, const NormCo
 // gemm.cpp
 inline constexpr int kGemmRows = kRegisters == 32 ? 14 : 6, kGemmColumns = 2 * kLanes;
 void gemm_tile(const GemmTile&);
-void column_sums(float* sums, const float* a, int64_t rows, int64_t columns);
+void column_sums(double* sums, const float* a, int64_t rows, int64_t columns);
+
+// gemm_double.cpp
+void gemm_tile_in_double(const GemmTile&);
 
 // winograd.cpp
 void winograd_input(float* v, int64_t plane, const ImagePatch& x);

@@ -97,17 +97,15 @@ void gemm_tile(const GemmTile& t) {
     run_tile<1>(t, CountRows<kGemmRows>());
 }
 
-void column_sums(float* sums, const float* a, int64_t rows, int64_t columns) {
+void column_sums(double* sums, const float* a, int64_t rows, int64_t columns) {
+  constexpr int64_t kRun = 8;  // rows that meet in f32
   for (int64_t c = 0; c < columns; c += kLanes) {
     const int64_t n = columns - c;
-    Vec even{}, odd{};
-    for (int64_t r = 0; r + 1 < rows; r += 2) {
-      const float* row = a + r * columns + c;
-      even += load_first(row, n);
-      odd += load_first(row + columns, n);
+    for (int64_t first = 0; first < rows; first += kRun) {
+      Vec sum{};
+      for (int64_t r = first; r < first + kRun && r < rows; ++r) sum += load_first(a + r * columns + c, n);
+      add_in_double(sums + c, sum, n);
     }
-    if (rows % 2) even += load_first(a + (rows - 1) * columns + c, n);
-    store_first(sums + c, load_first(sums + c, n) + even + odd, n);
   }
 }
 

@@ -7,7 +7,7 @@
 namespace stipple::simd::STIPPLE_SIMD {
 
 constexpr int kBlock = kRegisters / 4;
-constexpr int64_t kRun = 64;  // rows
+constexpr int64_t kRun = 8;  // rows
 
 // How many lanes of a vector exist: all of them, or the first n at the end of a row.
 struct Whole {
@@ -20,12 +20,6 @@ struct First {
   int64_t count() const { return n; }
 };
 
-static inline void add(double* sums, Vec v, int64_t n) {
-  float lanes[kLanes];
-  store(lanes, v);
-  for (int64_t i = 0; i < n; ++i) sums[i] += lanes[i];
-}
-
 // first[c] += sum of a, second[c] += sum of b over a run of rows, where f(offset, column, lanes, a, b) adds the two
 // terms of one row; for `Blocks` vectors of columns from `column` on.
 template <int Blocks, typename Lanes, typename F>
@@ -36,8 +30,8 @@ static inline void sum_run(double* first, double* second, int64_t row, int64_t r
     for (int b = 0; b < Blocks; ++b)
       f(r * columns + column + b * kLanes, column + b * kLanes, lanes, sums[b], others[b]);
   for (int b = 0; b < Blocks; ++b) {
-    add(first + column + b * kLanes, sums[b], lanes.count());
-    add(second + column + b * kLanes, others[b], lanes.count());
+    add_in_double(first + column + b * kLanes, sums[b], lanes.count());
+    add_in_double(second + column + b * kLanes, others[b], lanes.count());
   }
 }
 

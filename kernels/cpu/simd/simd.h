@@ -74,8 +74,9 @@ struct Table {
 
   int gemm_rows, gemm_columns;
   void (*gemm_tile)(const GemmTile&);
+  void (*gemm_tile_in_double)(const GemmTile&);  // the same, its sums in double
   // sums[c] += sum over rows of a[row, c]
-  void (*column_sums)(float* sums, const float* a, int64_t rows, int64_t columns);
+  void (*column_sums)(double* sums, const float* a, int64_t rows, int64_t columns);
 
   // Winograd's F(4x4, 3x3), see conv2d_winograd.h. 36 planes lie `plane` floats apart; rows of planes hold whole vectors.
   void (*winograd_input)(float* v, int64_t plane, const ImagePatch& x);             // v = B^T x B, 6x6

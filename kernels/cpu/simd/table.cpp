@@ -18,6 +18,7 @@ const Table functions = {
     .gemm_rows = kGemmRows,
     .gemm_columns = kGemmColumns,
     .gemm_tile = gemm_tile,
+    .gemm_tile_in_double = gemm_tile_in_double,
     .column_sums = column_sums,
     .winograd_input = winograd_input,
     .winograd_output_gradient = winograd_output_gradient,

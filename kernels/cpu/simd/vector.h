@@ -46,6 +46,32 @@ static inline void store_first(float* p, Vec v, int64_t n) {
   for (int64_t i = 0; i < n; ++i) p[i] = v[i];
 }
 
+// Half as many doubles, as wide as a vector of floats.
+inline constexpr int kHalf = kLanes / 2;
+typedef float HalfVec __attribute__((vector_size(4 * kHalf)));
+typedef double DoubleVec __attribute__((vector_size(8 * kHalf)));
+
+static inline DoubleVec load_wide(const float* p) {
+  HalfVec v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return __builtin_convertvector(v, DoubleVec);
+}
+
+// sums[i] += v[i] for the first n lanes
+static inline void add_in_double(double* sums, Vec v, int64_t n) {
+  float lanes[kLanes];
+  store(lanes, v);
+  if (n >= kLanes)
+    for (int half = 0; half < kLanes; half += kHalf) {
+      DoubleVec sum;
+      __builtin_memcpy(&sum, sums + half, sizeof sum);
+      sum += load_wide(lanes + half);
+      __builtin_memcpy(sums + half, &sum, sizeof sum);
+    }
+  else
+    for (int64_t i = 0; i < n; ++i) sums[i] += lanes[i];
+}
+
 static inline Vec min(Vec a, Vec b) { return a < b ? a : b; }
 static inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
 
