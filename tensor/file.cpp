@@ -179,6 +179,14 @@ MappedFile::~MappedFile() {
   if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
+void MappedFile::release(std::span<const std::byte> part) const {
+  const size_t page = ::sysconf(_SC_PAGESIZE);
+  const size_t begin = part.data() - data_, first = (begin + page - 1) / page * page,
+               last = (begin + part.size()) / page * page;
+  if (part.data() >= data_ && begin + part.size() <= size_ && first < last)
+    ::madvise(const_cast<std::byte*>(data_) + first, last - first, MADV_DONTNEED);
+}
+
 // Where a folder stands already the two change places in one step, so that at every moment a whole one is there; a file
 // system that cannot do that gets two steps.
 void replace_folder(const std::string& temporary, const std::string& target) try {

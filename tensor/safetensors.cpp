@@ -37,9 +37,6 @@ const NamedDtype& named(Dtype dtype) {
   return *std::find_if(kDtypes.begin(), kDtypes.end(), [=](const NamedDtype& d) { return d.dtype == dtype; });
 }
 
-// For messages: whatever a name holds, it stays on one line.
-std::string quoted(const std::string& text) { return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace); }
-
 // JSON lets a name stand twice, and lets arrays nest until memory is full: safetensors do not.
 class HeaderGuard {
  public:
@@ -52,7 +49,7 @@ class HeaderGuard {
     if (event == Event::object_start) names_[depth].clear();
     if (event == Event::key) {
       const auto& name = parsed.get_ref<const std::string&>();
-      check(names_[depth - 1].insert(name).second, "{}: {} stands twice in the header", path_, quoted(name));
+      check(names_[depth - 1].insert(name).second, "{}: {} stands twice in the header", path_, in_quotes(name));
     }
     return true;
   }
@@ -101,7 +98,7 @@ Dtype read_dtype(const std::string& where, const Json& value) {
   const auto& name = value.get_ref<const std::string&>();
   for (const NamedDtype& d : kDtypes)
     if (name == d.name) return d.dtype;
-  fail("{} has dtype {}; I64, F64, F32, I32, BF16, F16 and U8 can be read", where, quoted(name));
+  fail("{} has dtype {}; I64, F64, F32, I32, BF16, F16 and U8 can be read", where, in_quotes(name));
 }
 
 Shape read_shape(const std::string& where, const Json& value) {
@@ -127,7 +124,7 @@ std::map<std::string, std::string> read_metadata(const std::string& path, const 
   check(object.is_object(), "{}: {} is no object", path, kMetadata);
   std::map<std::string, std::string> metadata;
   for (const auto& [key, value] : object.items()) {
-    check(value.is_string(), "{}: {} {} is no text", path, kMetadata, quoted(key));
+    check(value.is_string(), "{}: {} {} is no text", path, kMetadata, in_quotes(key));
     metadata[key] = value.get<std::string>();
   }
   return metadata;
@@ -150,8 +147,6 @@ SafetensorsFile::Entry read_entry(const std::string& where, const Json& value, s
   return {dtype, shape, elements_begin + begin, elements_begin + end};
 }
 
-std::string in_file(const std::string& path, const std::string& name) { return path + ": tensor " + quoted(name); }
-
 // Every byte after the header belongs to one tensor.
 void check_ranges(const std::string& path, const std::map<std::string, SafetensorsFile::Entry>& entries, size_t begin,
                   size_t file_size) {
@@ -162,7 +157,7 @@ void check_ranges(const std::string& path, const std::map<std::string, Safetenso
   });
   size_t taken = begin;
   for (const auto& [name, entry] : ordered) {
-    check(entry->begin == taken, "{} begins at byte {}, the one before ends at {}", in_file(path, *name),
+    check(entry->begin == taken, "{} begins at byte {}, the one before ends at {}", tensor_in_file(path, *name),
           entry->begin - begin, taken - begin);
     taken = entry->end;
   }
@@ -171,13 +166,14 @@ void check_ranges(const std::string& path, const std::map<std::string, Safetenso
 
 }  // namespace
 
-SafetensorsFile::SafetensorsFile(const std::string& path) : path_(path), file_(std::make_shared<MappedFile>(path)) {
+SafetensorsFile::SafetensorsFile(const std::string& path)
+    : TensorFile(path), file_(std::make_shared<MappedFile>(path)) {
   const Header header = parse_header(path, file_->bytes());
   for (const auto& [name, value] : header.json.items()) {
     if (name == kMetadata)
       metadata_ = read_metadata(path, value);
     else
-      entries_.emplace(name, read_entry(in_file(path, name), value, header.end, file_->size()));
+      entries_.emplace(name, read_entry(tensor_in_file(path, name), value, header.end, file_->size()));
   }
   check_ranges(path, entries_, header.end, file_->size());
 }
@@ -190,14 +186,16 @@ std::vector<std::string> SafetensorsFile::names() const {
 
 const SafetensorsFile::Entry& SafetensorsFile::entry(const std::string& name) const {
   const auto found = entries_.find(name);
-  check(found != entries_.end(), "{} is not there", in_file(path_, name));
+  check(found != entries_.end(), "{} is not there", tensor_in_file(path_, name));
   return found->second;
 }
 
 Tensor SafetensorsFile::load(const std::string& name) const {
   const Entry& e = entry(name);
+  const auto elements = file_->bytes().subspan(e.begin, e.end - e.begin);
   Tensor loaded(e.shape, e.dtype);
-  std::copy_n(file_->bytes().data() + e.begin, e.end - e.begin, loaded.mutable_bytes());
+  std::copy(elements.begin(), elements.end(), loaded.mutable_bytes());
+  file_->release(elements);
   return loaded;
 }
 
@@ -208,9 +206,9 @@ using NamedTensor = std::pair<std::string, Tensor>;
 void check_can_be_saved(const std::string& path, const std::vector<NamedTensor>& tensors) {
   std::set<std::string> names{kMetadata};
   for (const auto& [name, tensor] : tensors) {
-    check(names.insert(name).second, "{}: this name was given twice", in_file(path, name));
+    check(names.insert(name).second, "{}: this name was given twice", tensor_in_file(path, name));
     check(tensor.defined() && tensor.device() == Device::cpu, "{}: a tensor on the CPU expected, got {}",
-          in_file(path, name), tensor.defined() ? name_of(tensor.device()) : describe(tensor));
+          tensor_in_file(path, name), tensor.defined() ? name_of(tensor.device()) : describe(tensor));
   }
 }
 

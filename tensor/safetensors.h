@@ -1,22 +1,17 @@
 #pragma once
 #include <map>
-#include <memory>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include "tensor/file.h"
-#include "tensor/tensor.h"
+#include "tensor/tensor_file.h"
 
-// The safetensors format: u64 length of the header, little endian; the
-// header, JSON: {"name": {"dtype": "F32", "shape": [2,3], "data_offsets": [begin, end]}, ..., "__metadata__": {"key":
-// "text"}}; the elements, row-major, offsets counted from the header's end, without gaps. Shapes and layouts stay as
-// they are in the file: channels first, for what other programs wrote.
+// The safetensors format: u64 length of the header, little endian; the header, JSON: {"name": {"dtype": "F32", "shape":
+// [2,3], "data_offsets": [begin, end]}, ..., "__metadata__": {"key": "text"}}; the elements, row-major, offsets counted
+// from the header's end, without gaps.
 
 namespace stipple {
 
-// Opening reads and checks the header only; a tensor's elements are read from the disk when it is loaded.
-class SafetensorsFile {
+class SafetensorsFile : public TensorFile {
  public:
   struct Entry {
     Dtype dtype;
@@ -24,21 +19,19 @@ class SafetensorsFile {
     size_t begin, end;  // bytes of the file
   };
 
-  explicit SafetensorsFile(
-      const std::string& path);  // throws Error for whatever the format forbids, naming file and tensor
+  // Throws Error for whatever the format forbids, naming file and tensor.
+  explicit SafetensorsFile(const std::string& path);
 
-  const std::string& path() const { return path_; }
-  std::vector<std::string> names() const;  // sorted
-  bool contains(const std::string& name) const { return entries_.count(name) > 0; }
-  const Shape& shape(const std::string& name) const { return entry(name).shape; }
-  Dtype dtype(const std::string& name) const { return entry(name).dtype; }
-  Tensor load(const std::string& name) const;  // a copy
+  std::vector<std::string> names() const override;
+  bool contains(const std::string& name) const override { return entries_.count(name) > 0; }
+  const Shape& shape(const std::string& name) const override { return entry(name).shape; }
+  Dtype dtype(const std::string& name) const override { return entry(name).dtype; }
+  Tensor load(const std::string& name) const override;
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
  private:
   const Entry& entry(const std::string& name) const;
 
-  std::string path_;
   std::shared_ptr<const MappedFile> file_;
   std::map<std::string, Entry> entries_;
   std::map<std::string, std::string> metadata_;
