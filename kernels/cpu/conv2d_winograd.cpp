@@ -110,7 +110,7 @@ bool fits(const ConvGeometry& g) { return g.r == 3 && g.s == 3 && g.stride == 1;
 // with 16 tiles.
 bool pays(const ConvGeometry& g) {
   const int64_t tiles = divide_up(g.ho, 4) * divide_up(g.wo, 4);
-  return fits(g) && std::min(g.c, g.k) >= 16 && g.n * tiles >= 512 && 16 * tiles * 5 <= 9 * g.ho * g.wo;
+  return fits(g) && std::min(g.c, g.k) >= 16 && g.n * tiles >= 128 && 16 * tiles * 5 <= 9 * g.ho * g.wo;
 }
 
 void conv2d(float* y, const float* x, const float* weight, const float* bias, const ConvGeometry& g) {
