@@ -4,6 +4,8 @@
 #include <unordered_set>
 #include <utility>
 
+#include "autograd/random_stream.h"
+
 namespace stipple {
 namespace {
 
@@ -94,6 +96,7 @@ NoGrad::~NoGrad() { recording_on = before_; }
 
 Var checkpoint(const std::function<Var()>& segment) {
   if (!recording()) return segment();
+  const std::optional<RandomPosition> random = RandomStream::position();
   Collector outside;
   Var y;
   {
@@ -103,8 +106,9 @@ Var checkpoint(const std::function<Var()>& segment) {
   if (y.requires_grad() || outside.nodes.empty()) return y;  // the segment made nothing of its own
   std::vector<Var> inputs;
   for (const auto& node : outside.nodes) inputs.emplace_back(Tensor(), node);
-  return record("checkpoint", y.value(), inputs, [segment, inputs](const Tensor& dy, Destinations& to) {
+  return record("checkpoint", y.value(), inputs, [segment, inputs, random](const Tensor& dy, Destinations& to) {
     Recording on;
+    const RandomStream same_numbers(random);
     const Var again = segment();
     std::vector<Var> wanted;
     for (size_t i = 0; i < inputs.size(); ++i)

@@ -114,7 +114,7 @@ std::vector<Tensor> grad(const Var& y, const std::vector<Var>& xs, const Tensor&
 std::vector<Tensor> grad_of_segment(const Var& y, const std::vector<Var>& xs, const Tensor& dy);
 
 // Runs segment() now without keeping its activations, and again in the backward sweep (Chen et al. 2016,
-// arXiv:1604.06174). The Vars it depends on are found by running it.
+// arXiv:1604.06174), with the same random numbers (random_stream.h). The Vars it depends on are found by running it.
 Var checkpoint(const std::function<Var()>& segment);
 
 // Calls `seen` with the name of every operation recorded on this thread while it lives: tests use it.

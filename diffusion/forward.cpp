@@ -58,7 +58,7 @@ NamedTensors forward(Pipeline& pipeline, const ForwardInputs& in) {
   pipeline.parameters.complete_gradients();
   out.emplace_back("grad.sample", to_channels_first(sample.gradient()));
   for (auto& [name, gradient] : pipeline.parameters.to_file(pipeline.parameters.gradients()))
-    out.emplace_back("grad." + name, gradient);
+    if (pipeline.parameters.find(name).trainable()) out.emplace_back("grad." + name, gradient);
   return out;
 }
 

@@ -19,8 +19,8 @@ using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 // From a file: sample [N,C,H,W], timestep [N] or a single one, class_labels, grad_output [N,C,H,W].
 ForwardInputs load_forward_inputs(const std::string& path);
 
-// In the layout of files: output, and with grad_output also grad.sample and grad.<parameter> for every parameter, zero
-// where unused.
+// In the layout of files: output, and with grad_output also grad.sample and grad.<parameter> for every trainable
+// parameter, zero where unused.
 NamedTensors forward(Pipeline&, const ForwardInputs&);
 
 }  // namespace stipple

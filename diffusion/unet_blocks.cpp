@@ -1,12 +1,18 @@
 #include "diffusion/unet_blocks.h"
 
+#include <algorithm>
+
 namespace stipple {
 namespace {
+
+constexpr int64_t kPictureChannels = 3;  // of Skip blocks
 
 Var resampled(Resample kind, const Var& x) {
   switch (kind) {
     case Resample::up: return upsample_nearest(x);
     case Resample::down: return avg_pool2d(x, 2);
+    case Resample::fir_up: return fir_upsample(x);
+    case Resample::fir_down: return fir_downsample(x);
     case Resample::none: break;
   }
   return x;
@@ -19,17 +25,27 @@ Conv2dOptions downsampling(int64_t padding) {
   return {2, padding == 0 ? Padding{.top = 0, .bottom = 1, .left = 0, .right = 1} : Padding::same(padding)};
 }
 
+// The groups of Skip blocks follow from their widths.
+int64_t skip_groups(int64_t channels) { return std::min<int64_t>(channels / 4, 32); }
+
+ResnetOptions skip_options(ResnetOptions o, int64_t groups, int64_t out) {
+  o.groups = groups;
+  o.groups_out = skip_groups(out);
+  return o;
+}
+
 }  // namespace
 
 ResnetBlock::ResnetBlock(Scope scope, int64_t in, int64_t out, const ResnetOptions& o, Resample kind)
     : norm1(scope / "norm1", o.groups, in, o.eps),
       conv1(scope / "conv1", in, out, 3),
       time_emb_proj(scope / "time_emb_proj", o.time_embedding_width, o.scale_shift ? 2 * out : out),
-      norm2(scope / "norm2", o.groups, out, o.eps),
+      norm2(scope / "norm2", o.groups_out, out, o.eps),
       conv2(scope / "conv2", out, out, 3),
       options(o),
       resample(kind) {
-  if (in != out) conv_shortcut.emplace(scope / "conv_shortcut", in, out, 1);
+  const bool fir = kind == Resample::fir_up || kind == Resample::fir_down;
+  if (in != out || fir) conv_shortcut.emplace(scope / "conv_shortcut", in, out, 1);
 }
 
 Var ResnetBlock::normed(const GroupNorm& norm, const Var& x) const {
@@ -50,7 +66,7 @@ Var ResnetBlock::forward(const Var& x, const Var& embedding) const {
   } else {
     h = normed(norm2, h + time);
   }
-  h = conv2(h);
+  h = conv2(dropout(h, options.dropout));
   const Var shortcut = resampled(resample, x);
   const Var y = (conv_shortcut ? (*conv_shortcut)(shortcut) : shortcut) + h;
   return options.output_scale_factor == 1 ? y : y / options.output_scale_factor;
@@ -58,26 +74,40 @@ Var ResnetBlock::forward(const Var& x, const Var& embedding) const {
 
 DownBlock::DownBlock(Scope scope, int64_t in, int64_t out, int64_t layers, const BlockOptions& o) {
   for (int64_t i = 0; i < layers; ++i) {
-    resnets.emplace_back(scope / "resnets" / i, i == 0 ? in : out, out, o.resnet);
+    const int64_t from = i == 0 ? in : out;
+    resnets.emplace_back(scope / "resnets" / i, from, out,
+                         o.skip ? skip_options(o.resnet, skip_groups(from), out) : o.resnet);
     if (o.attention) attentions.emplace_back(scope / "attentions" / i, *o.attention);
   }
   if (!o.resample) return;
+  if (o.skip) {
+    downsample_resnet.emplace(scope / "resnet_down", out, out, skip_options(o.resnet, skip_groups(out), out),
+                              Resample::fir_down);
+    skip_conv.emplace(scope / "skip_conv", kPictureChannels, out, 1);
+    return;
+  }
   const Scope down = scope / "downsamplers" / 0;
   if (o.resample_by_resnet) downsample_resnet.emplace(down, out, out, o.resnet, Resample::down);
   else downsample_conv.emplace(down / "conv", out, out, 3, downsampling(o.downsample_padding));
 }
 
-Var DownBlock::operator()(Var x, const Var& embedding, std::vector<Var>& skips) const {
+Var DownBlock::operator()(Var x, const Var& embedding, std::vector<Var>& skips, Var& picture) const {
   for (size_t i = 0; i < resnets.size(); ++i) {
     x = resnets[i](x, embedding);
     if (!attentions.empty()) x = attentions[i](x);
     skips.push_back(x);
   }
-  if (downsample_conv) x = (*downsample_conv)(x);
-  else if (downsample_resnet) x = (*downsample_resnet)(x, embedding);
-  else return x;
-  skips.push_back(x);
-  return x;
+  if (!downsample_conv && !downsample_resnet) return x;
+  skips.push_back(downsample(x, embedding, picture));
+  return skips.back();
+}
+
+Var DownBlock::downsample(const Var& x, const Var& embedding, Var& picture) const {
+  if (downsample_conv) return (*downsample_conv)(x);
+  const Var h = (*downsample_resnet)(x, embedding);
+  if (!skip_conv) return h;
+  picture = fir_downsample(picture);
+  return (*skip_conv)(picture) + h;
 }
 
 MidBlock::MidBlock(Scope scope, int64_t channels, const BlockOptions& o)
@@ -91,27 +121,54 @@ Var MidBlock::operator()(const Var& x, const Var& embedding) const {
   return resnet1(attention ? (*attention)(h) : h, embedding);
 }
 
-UpBlock::UpBlock(Scope scope, int64_t in, int64_t previous, int64_t out, int64_t layers, const BlockOptions& o) {
+UpBlock::UpBlock(Scope scope, int64_t in, int64_t previous, int64_t out, int64_t layers, const BlockOptions& o)
+    : skip(o.skip) {
   for (int64_t i = 0; i < layers; ++i) {
-    const int64_t hidden = i == 0 ? previous : out, skip = i == layers - 1 ? in : out;
-    resnets.emplace_back(scope / "resnets" / i, hidden + skip, out, o.resnet);
-    if (o.attention) attentions.emplace_back(scope / "attentions" / i, *o.attention);
+    const int64_t hidden = i == 0 ? previous : out, joined = i == layers - 1 ? in : out;
+    // diffusers' AttnSkipUpBlock2D divides one of the two widths only; checkpoints rely on it.
+    const int64_t groups = o.attention ? std::min<int64_t>(hidden + joined / 4, 32) : skip_groups(hidden + joined);
+    resnets.emplace_back(scope / "resnets" / i, hidden + joined, out,
+                         skip ? skip_options(o.resnet, groups, out) : o.resnet);
+    if (o.attention && !skip) attentions.emplace_back(scope / "attentions" / i, *o.attention);
   }
+  if (o.attention && skip) attentions.emplace_back(scope / "attentions" / 0, *o.attention);
   if (!o.resample) return;
+  if (skip) {
+    upsample_resnet.emplace(scope / "resnet_up", out, out, skip_options(o.resnet, skip_groups(out), out),
+                            Resample::fir_up);
+    skip_conv.emplace(scope / "skip_conv", out, kPictureChannels, 3);
+    skip_norm.emplace(scope / "skip_norm", skip_groups(out), out, o.resnet.eps);
+    return;
+  }
   const Scope up = scope / "upsamplers" / 0;
   if (o.resample_by_resnet) upsample_resnet.emplace(up, out, out, o.resnet, Resample::up);
   else upsample_conv.emplace(up / "conv", out, out, 3);
 }
 
-Var UpBlock::operator()(Var x, const Var& embedding, std::vector<Var>& skips) const {
+Var UpBlock::operator()(Var x, const Var& embedding, std::vector<Var>& skips, Var& picture) const {
   for (size_t i = 0; i < resnets.size(); ++i) {
     x = concat_channels(x, skips.back());
     skips.pop_back();
     x = resnets[i](x, embedding);
-    if (!attentions.empty()) x = attentions[i](x);
+    if (!skip && !attentions.empty()) x = attentions[i](x);
   }
+  if (!skip) return upsample(x, embedding);
+  if (!attentions.empty()) x = attentions.front()(x);  // a Skip block's only one
+  picture = grown(picture, x);
+  return upsample(x, embedding);
+}
+
+Var UpBlock::upsample(const Var& x, const Var& embedding) const {
   if (upsample_conv) return (*upsample_conv)(upsample_nearest(x));
   return upsample_resnet ? (*upsample_resnet)(x, embedding) : x;
+}
+
+// Twice as large, with what this level's maps x add to it; the last level adds nothing.
+Var UpBlock::grown(const Var& picture, const Var& x) const {
+  const Var larger = picture.defined() ? fir_upsample(picture) : picture;
+  if (!skip_conv) return larger;
+  const Var own = (*skip_conv)((*skip_norm)(x, true));
+  return larger.defined() ? larger + own : own;
 }
 
 }  // namespace stipple

@@ -13,14 +13,15 @@ namespace stipple {
 // What all ResNet blocks of a network share.
 struct ResnetOptions {
   int64_t time_embedding_width = 0;
-  int64_t groups = 32;
+  int64_t groups = 32, groups_out = 32;  // of the first and the second norm
   double eps = 1e-5;
   Activation act_fn = Activation::silu;
   bool scale_shift = false;  // the time embedding scales and shifts; otherwise it is added
+  double dropout = 0;
   double output_scale_factor = 1;
 };
 
-enum class Resample { none, up, down };  // nearest x2, or means of 2x2 squares
+enum class Resample { none, up, down, fir_up, fir_down };  // nearest x2, means of 2x2 squares; smooth (fir_resample.h)
 
 struct ResnetBlock {
   GroupNorm norm1;
@@ -41,12 +42,17 @@ struct ResnetBlock {
   Var normed(const GroupNorm&, const Var& x) const;  // then the activation
 };
 
-// How one level of the network is made; Attn, Resnet and plain blocks differ in these three answers only.
+// How one level of the network is made: Attn, Resnet, Skip and plain blocks differ in these answers only.
+//
+// Skip blocks are those of NCSN++ (Song et al. 2021, arXiv:2011.13456, appendix H): beside the network's maps goes a
+// picture. On the way down the input, ever smaller, is added to the maps (through skip_conv); on the way up every level
+// adds its own to a picture that grows to be added to the output.
 struct BlockOptions {
   ResnetOptions resnet{};
   std::optional<AttentionOptions> attention;  // after each ResNet; channels and heads are the block's
   bool resample = false;                      // all but the last level
   bool resample_by_resnet = false;
+  bool skip = false;
   int64_t downsample_padding = 1;             // 0: one row and column at the bottom and right only
 };
 
@@ -55,9 +61,14 @@ struct DownBlock {
   std::vector<AttentionBlock> attentions;
   std::optional<Conv2d> downsample_conv;
   std::optional<ResnetBlock> downsample_resnet;
+  std::optional<Conv2d> skip_conv;
 
   DownBlock(Scope, int64_t in, int64_t out, int64_t layers, const BlockOptions&);
-  Var operator()(Var x, const Var& embedding, std::vector<Var>& skips) const;  // appends every result to skips
+  // Appends every result to skips.
+  Var operator()(Var x, const Var& embedding, std::vector<Var>& skips, Var& picture) const;
+
+ private:
+  Var downsample(const Var& x, const Var& embedding, Var& picture) const;
 };
 
 struct MidBlock {
@@ -74,10 +85,18 @@ struct UpBlock {
   std::vector<AttentionBlock> attentions;
   std::optional<Conv2d> upsample_conv;
   std::optional<ResnetBlock> upsample_resnet;
+  std::optional<Conv2d> skip_conv;
+  std::optional<GroupNorm> skip_norm;
+  bool skip;
 
   // previous: channels that come from below; in: channels of the last skip, out: of the others and of the result.
   UpBlock(Scope, int64_t in, int64_t previous, int64_t out, int64_t layers, const BlockOptions&);
-  Var operator()(Var x, const Var& embedding, std::vector<Var>& skips) const;  // takes its skips from the end
+  // Takes its skips from the end. The picture is undefined until a Skip block begins one.
+  Var operator()(Var x, const Var& embedding, std::vector<Var>& skips, Var& picture) const;
+
+ private:
+  Var upsample(const Var& x, const Var& embedding) const;
+  Var grown(const Var& picture, const Var& x) const;
 };
 
 }  // namespace stipple

@@ -1,5 +1,9 @@
 #include "diffusion/unet_config.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
 #include "diffusion/json_fields.h"
 
 namespace stipple {
@@ -16,6 +20,9 @@ struct Choice {
 constexpr Choice<Activation> kActivations[] = {{"silu", Activation::silu}, {"swish", Activation::silu},
                                                {"gelu", Activation::gelu}, {"relu", Activation::relu},
                                                {"mish", Activation::mish}};
+constexpr Choice<TimeEmbedding> kTimeEmbeddings[] = {{"positional", TimeEmbedding::positional},
+                                                     {"fourier", TimeEmbedding::fourier},
+                                                     {"learned", TimeEmbedding::learned}};
 constexpr Choice<TimeScaleShift> kTimeScaleShifts[] = {{"default", TimeScaleShift::none},
                                                        {"scale_shift", TimeScaleShift::scale_shift}};
 constexpr Choice<ResampleType> kResampleTypes[] = {{"conv", ResampleType::conv}, {"resnet", ResampleType::resnet}};
@@ -72,22 +79,42 @@ void read_class_embedding(JsonFields& fields, UNet2DConfig& c) {
 // Old files have "UNetRes" before the block's name.
 void read_blocks(JsonFields& fields, const char* key, const char* direction, std::vector<std::string>& types) {
   fields.read(key, types);
-  const std::string resnet = std::string("Resnet") + direction + "sampleBlock2D";
+  const std::vector<std::string> known = {
+      fmt::format("{}Block2D", direction), fmt::format("Attn{}Block2D", direction),
+      fmt::format("Resnet{}sampleBlock2D", direction), fmt::format("Skip{}Block2D", direction),
+      fmt::format("AttnSkip{}Block2D", direction)};
   for (std::string& type : types) {
     if (type.starts_with("UNetRes")) type = type.substr(7);
-    const bool known = type == std::string(direction) + "Block2D" || type == "Attn" + std::string(direction) + "Block2D" ||
-                       type == resnet;
-    check(known, "{}: field '{}': block \"{}\" cannot be built here; known are: {}Block2D, Attn{}Block2D, {}",
-          fields.file(), key, type, direction, direction, resnet);
+    check(std::count(known.begin(), known.end(), type) == 1,
+          "{}: field '{}': block \"{}\" cannot be built here; known are: {}", fields.file(), key, type,
+          fmt::join(known, ", "));
   }
 }
 
-void check_unsupported(JsonFields& fields) {
-  std::string embedding = "positional";
-  fields.read("time_embedding_type", embedding);
-  check(embedding == "positional", "{}: field 'time_embedding_type' is \"{}\"; only \"positional\" can be built here",
-        fields.file(), embedding);
-  fields.find("num_train_timesteps");  // matters for learned time embeddings only
+// Skip blocks that change the size hand on a picture of three channels. It must have been made smaller, and must be made
+// larger again, with the network: the first blocks on the way down, the last on the way up.
+void check_pictures(const std::string& file, const UNet2DConfig& c) {
+  const auto& down = c.down_block_types;
+  const auto& up = c.up_block_types;
+  for (size_t i = 0; i + 1 < down.size(); ++i) {
+    if (!carries_picture(down[i])) continue;
+    check(c.in_channels == 3, "{}: field 'in_channels' is {}, but {} needs 3", file, c.in_channels, down[i]);
+    check(std::all_of(down.begin(), down.begin() + i, carries_picture),
+          "{}: field 'down_block_types': before {} all blocks must be Skip blocks", file, down[i]);
+  }
+  for (size_t i = 0; i + 1 < up.size(); ++i) {
+    if (!carries_picture(up[i])) continue;
+    check(c.out_channels == 3, "{}: field 'out_channels' is {}, but {} needs 3", file, c.out_channels, up[i]);
+    check(std::all_of(up.begin() + i, up.end(), carries_picture),
+          "{}: field 'up_block_types': behind {} all blocks must be Skip blocks", file, up[i]);
+  }
+}
+
+void check_groups(const std::string& file, const UNet2DConfig& c) {
+  for (const auto* types : {&c.down_block_types, &c.up_block_types})
+    for (const std::string& type : *types)
+      check(c.norm_num_groups || carries_picture(type), "{}: field 'norm_num_groups' is null, but {} needs a number",
+            file, type);
 }
 
 void check_consistent(const std::string& file, const UNet2DConfig& c) {
@@ -102,17 +129,29 @@ void check_consistent(const std::string& file, const UNet2DConfig& c) {
   positive("in_channels", c.in_channels);
   positive("out_channels", c.out_channels);
   positive("layers_per_block", c.layers_per_block);
-  positive("norm_num_groups", c.norm_num_groups);
+  positive("norm_num_groups", c.norm_num_groups.value_or(1));
+  positive("attn_norm_num_groups", c.attn_norm_num_groups.value_or(1));
   positive("attention_head_dim", c.attention_head_dim.value_or(1));
   positive("num_class_embeds", c.num_class_embeds.value_or(1));
   positive("time_embedding_dim", c.time_embedding_dim.value_or(1));
+  positive("num_train_timesteps", c.num_train_timesteps.value_or(1));
+  check(c.time_embedding_type != TimeEmbedding::learned || c.num_train_timesteps,
+        "{}: field 'num_train_timesteps' is needed where 'time_embedding_type' is \"learned\"", file);
   positive("sample_size", std::min(c.sample_height.value_or(1), c.sample_width.value_or(1)));
   check(c.downsample_padding == 0 || c.downsample_padding == 1, "{}: field 'downsample_padding' must be 0 or 1, it is {}",
         file, c.downsample_padding);
   check(c.dropout >= 0 && c.dropout < 1, "{}: field 'dropout' must be in [0, 1), it is {}", file, c.dropout);
+  check_groups(file, c);
+  check_pictures(file, c);
 }
 
 }  // namespace
+
+bool carries_picture(const std::string& block_type) { return block_type.find("Skip") != std::string::npos; }
+
+int64_t UNet2DConfig::groups_at(int64_t channels) const {
+  return norm_num_groups.value_or(std::min<int64_t>(channels / 4, 32));
+}
 
 void UNet2DConfig::check_size(int64_t height, int64_t width) const {
   const int64_t d = size_divisor();
@@ -129,6 +168,7 @@ UNet2DConfig UNet2DConfig::from_json(const std::string& text, const std::string&
   fields.read("in_channels", c.in_channels);
   fields.read("out_channels", c.out_channels);
   fields.read("center_input_sample", c.center_input_sample);
+  read_choice(fields, "time_embedding_type", kTimeEmbeddings, c.time_embedding_type);
   fields.read("time_embedding_dim", c.time_embedding_dim);
   fields.read("freq_shift", c.freq_shift);
   fields.read("flip_sin_to_cos", c.flip_sin_to_cos);
@@ -154,7 +194,7 @@ UNet2DConfig UNet2DConfig::from_json(const std::string& text, const std::string&
   read_choice(fields, "resnet_time_scale_shift", kTimeScaleShifts, c.resnet_time_scale_shift);
   fields.read("add_attention", c.add_attention);
   read_class_embedding(fields, c);
-  check_unsupported(fields);
+  fields.read("num_train_timesteps", c.num_train_timesteps);
   check_consistent(file, c);
   fields.report_unknown(notices);
   return c;
@@ -170,7 +210,7 @@ std::string UNet2DConfig::to_json() const {
   j["in_channels"] = in_channels;
   j["out_channels"] = out_channels;
   j["center_input_sample"] = center_input_sample;
-  j["time_embedding_type"] = "positional";
+  j["time_embedding_type"] = name_of_choice(kTimeEmbeddings, time_embedding_type);
   j["time_embedding_dim"] = null_or(time_embedding_dim);
   j["freq_shift"] = freq_shift;
   j["flip_sin_to_cos"] = flip_sin_to_cos;
@@ -186,7 +226,7 @@ std::string UNet2DConfig::to_json() const {
   j["dropout"] = dropout;
   j["act_fn"] = name_of_choice(kActivations, act_fn);
   j["attention_head_dim"] = null_or(attention_head_dim);
-  j["norm_num_groups"] = norm_num_groups;
+  j["norm_num_groups"] = null_or(norm_num_groups);
   j["attn_norm_num_groups"] = null_or(attn_norm_num_groups);
   j["norm_eps"] = norm_eps;
   j["resnet_time_scale_shift"] = name_of_choice(kTimeScaleShifts, resnet_time_scale_shift);
@@ -195,7 +235,7 @@ std::string UNet2DConfig::to_json() const {
                           : class_embedding == ClassEmbedding::identity ? Json("identity")
                                                                         : Json();
   j["num_class_embeds"] = null_or(num_class_embeds);
-  j["num_train_timesteps"] = nullptr;
+  j["num_train_timesteps"] = null_or(num_train_timesteps);
   return j.dump(2) + "\n";
 }
 

@@ -10,6 +10,10 @@ namespace stipple {
 enum class TimeScaleShift { none, scale_shift };  // diffusers' "default" and "scale_shift"
 enum class ResampleType { conv, resnet };
 enum class ClassEmbedding { none, table, timestep, identity };
+enum class TimeEmbedding { positional, fourier, learned };
+
+// Skip blocks (NCSN++) take a small picture of their own down and up beside the network.
+bool carries_picture(const std::string& block_type);
 
 // config.json of diffusers' UNet2DModel, with its defaults: a key that the file lacks has the value here, a key that is
 // null is null.
@@ -17,6 +21,7 @@ struct UNet2DConfig {
   std::optional<int64_t> sample_height, sample_width;  // "sample_size": a number or [height, width]
   int64_t in_channels = 3, out_channels = 3;
   bool center_input_sample = false;
+  TimeEmbedding time_embedding_type = TimeEmbedding::positional;
   std::optional<int64_t> time_embedding_dim;
   double freq_shift = 0;
   bool flip_sin_to_cos = true;
@@ -31,15 +36,17 @@ struct UNet2DConfig {
   double dropout = 0;
   Activation act_fn = Activation::silu;
   std::optional<int64_t> attention_head_dim = 8;
-  int64_t norm_num_groups = 32;
+  std::optional<int64_t> norm_num_groups = 32;  // null is possible where all blocks choose their own (Skip blocks)
   std::optional<int64_t> attn_norm_num_groups;
   double norm_eps = 1e-5;
   TimeScaleShift resnet_time_scale_shift = TimeScaleShift::none;
   bool add_attention = true;
   ClassEmbedding class_embedding = ClassEmbedding::none;  // "class_embed_type", and a table where num_class_embeds is set
   std::optional<int64_t> num_class_embeds;
+  std::optional<int64_t> num_train_timesteps;  // rows of a learned time embedding
 
   int64_t time_embedding_width() const { return time_embedding_dim.value_or(4 * block_out_channels.front()); }
+  int64_t groups_at(int64_t channels) const;  // norm_num_groups, or what stands for it at that width
   // Height and width must be multiples of this.
   int64_t size_divisor() const { return int64_t{1} << (block_out_channels.size() - 1); }
   void check_size(int64_t height, int64_t width) const;  // throws, naming the sizes that would do

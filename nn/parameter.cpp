@@ -45,18 +45,23 @@ std::string listed(const std::vector<std::string>& names) {
 
 }  // namespace
 
-Parameter Parameters::add(std::string name, const Shape& shape, Init init, FileLayout layout) {
+Parameter Parameters::add(std::string name, const Shape& shape, Init init, FileLayout layout, bool trainable) {
   check(!values_.defined(), "parameter {}: declared after the parameters were allocated", name);
   check(by_name_.emplace(name, parameters_.size()).second, "parameter {} is declared twice", name);
-  auto state = std::make_shared<Parameter::State>(Parameter::State{std::move(name), shape, init, layout, {}, {}, 0});
+  auto state =
+      std::make_shared<Parameter::State>(Parameter::State{std::move(name), shape, init, layout, trainable, {}, {}, 0});
   return parameters_.emplace_back(std::move(state));
 }
 
 void Parameters::allocate(Dtype dtype, Device device) {
   int64_t offset = 0;
-  for (Parameter& p : parameters_) {
-    p.state_->offset = offset;
-    offset += (p.shape().numel() + kAlignment - 1) / kAlignment * kAlignment;
+  for (const bool trainable : {true, false}) {
+    for (Parameter& p : parameters_) {
+      if (p.trainable() != trainable) continue;
+      p.state_->offset = offset;
+      offset += (p.shape().numel() + kAlignment - 1) / kAlignment * kAlignment;
+    }
+    if (trainable) trainable_ = offset;
   }
   set_values(Tensor::zeros({offset}, dtype, device));
 }
@@ -79,6 +84,8 @@ int64_t Parameters::count() const {
   return n;
 }
 
+Tensor Parameters::trainable(const Tensor& arena) const { return arena ? arena.view(0, {trainable_}) : Tensor(); }
+
 Tensor Parameters::slice(const Tensor& arena, const Parameter& p) const {
   return arena.view(p.state_->offset, p.shape());
 }
@@ -93,19 +100,21 @@ void Parameters::set_values(const Tensor& arena) {
 void Parameters::require_gradients(bool wanted) {
   gradients_ = wanted ? Tensor::zeros(values_.shape(), values_.dtype(), values_.device()) : Tensor();
   for (Parameter& p : parameters_) {
-    p.state_->node = wanted ? leaf(p.value(), p.name()).node() : nullptr;
-    if (wanted) p.state_->node->gradient.to = slice(gradients_, p);
+    p.state_->node = wanted && p.trainable() ? leaf(p.value(), p.name()).node() : nullptr;
+    if (p.state_->node) p.state_->node->gradient.to = slice(gradients_, p);
   }
 }
 
 void Parameters::clear_gradients() {
   check_gradients();
-  for (Parameter& p : parameters_) p.state_->node->gradient.add = false;
+  for (Parameter& p : parameters_)
+    if (p.state_->node) p.state_->node->gradient.add = false;
 }
 
 void Parameters::complete_gradients() {
   check_gradients();
   for (Parameter& p : parameters_) {
+    if (!p.state_->node) continue;
     Grad& gradient = p.state_->node->gradient;
     if (!std::exchange(gradient.add, true)) gradient.to.fill(0);
   }

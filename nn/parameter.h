@@ -12,7 +12,8 @@
 // state dict in PyTorch ("down_blocks.0.resnets.1.conv1.weight").
 //
 // Building a module only declares its parameters. Parameters::allocate() then lays them all out in one flat arena (and
-// their gradients in another), so that clipping, AdamW and EMA are one pass over memory.
+// their gradients in another), so that clipping, AdamW and EMA are one pass over memory. Frozen parameters, which files
+// hold but training leaves alone, lie behind the others.
 
 namespace stipple {
 
@@ -37,6 +38,7 @@ class Parameter {
     Shape shape;
     Init init;
     FileLayout layout;
+    bool trainable;
     Tensor value;                // a slice of the arena, once allocated
     std::shared_ptr<Node> node;  // the leaf of the graph; null while frozen
     int64_t offset = 0;          // of the slice, in elements
@@ -51,6 +53,7 @@ class Parameter {
   int64_t dim(int i) const { return state_->shape[i]; }
   const Tensor& value() const { return state_->value; }
   FileLayout layout() const { return state_->layout; }
+  bool trainable() const { return state_->trainable; }
   operator Var() const { return state_ ? Var(state_->value, state_->node) : Var(); }
 
  private:
@@ -60,7 +63,8 @@ class Parameter {
 
 class Parameters {
  public:
-  Parameter add(std::string name, const Shape&, Init, FileLayout);  // before allocate(); a second use of a name throws
+  // Before allocate(); a second use of a name throws.
+  Parameter add(std::string name, const Shape&, Init, FileLayout, bool trainable = true);
 
   void allocate(Dtype = Dtype::f32, Device = Device::cpu);
   void initialize(Generator&);  // in the order of declaration, elements in the order of the file: PyTorch's order
@@ -74,6 +78,7 @@ class Parameters {
   const Tensor& values() const { return values_; }
   const Tensor& gradients() const { return gradients_; }
   void set_values(const Tensor& arena);  // the parameters become slices of this one (e.g. the EMA); nothing is copied
+  Tensor trainable(const Tensor& arena) const;  // the part of an arena that training changes
 
   // Wanting gradients is off after allocate(): a network that only samples keeps none.
   void require_gradients(bool);
@@ -93,6 +98,7 @@ class Parameters {
 
   std::vector<Parameter> parameters_;
   std::map<std::string, size_t> by_name_;
+  int64_t trainable_ = 0;  // elements of the arena's front
   Tensor values_, gradients_;
 };
 
@@ -108,6 +114,9 @@ class Scope {
   Parameter parameter(const std::string& name, const Shape& shape, Init init,
                       FileLayout layout = FileLayout::same) const {
     return to_->add((*this / name).path(), shape, init, layout);
+  }
+  Parameter frozen(const std::string& name, const Shape& shape, Init init) const {
+    return to_->add((*this / name).path(), shape, init, FileLayout::same, false);
   }
 
  private:

@@ -20,12 +20,10 @@ namespace {
 
 const fs::path kUnets = fs::path(STIPPLE_FIXTURES) / "unets";
 
-bool supported(const std::string& name) { return name != "fourier_time" && name != "learned_time"; }
-
 std::vector<std::string> fixtures() {
   std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(kUnets))
-    if (supported(entry.path().filename().string())) names.push_back(entry.path().filename().string());
+    names.push_back(entry.path().filename().string());
   std::sort(names.begin(), names.end());
   return names;
 }

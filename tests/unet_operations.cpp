@@ -15,14 +15,11 @@ UNet2DConfig parse(const std::string& json, const std::string& name) {
   return UNet2DConfig::from_json(json, name, notices);
 }
 
-// Two fixtures are there to be refused: their time embeddings cannot be built here.
-bool supported(const std::string& name) { return name != "fourier_time" && name != "learned_time"; }
-
 std::map<std::string, UNet2DConfig> fixture_configs() {
   std::map<std::string, UNet2DConfig> configs;
   for (const auto& folder : std::filesystem::directory_iterator(STIPPLE_FIXTURES "/unets")) {
     const std::string name = folder.path().filename(), file = folder.path() / "config.json";
-    if (supported(name)) configs[name] = parse(read_file(file), file);
+    configs[name] = parse(read_file(file), file);
   }
   return configs;
 }

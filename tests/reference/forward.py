@@ -28,7 +28,7 @@ def draw_inputs(
     if config.num_class_embeds is not None:
         inputs["class_labels"] = torch.randint(0, config.num_class_embeds, (batch,), generator=generator)
     elif config.class_embed_type == "timestep":
-        inputs["class_labels"] = torch.randint(1, 1000, (batch,), generator=generator)
+        inputs["class_labels"] = torch.randint(1, steps, (batch,), generator=generator)
     elif config.class_embed_type == "identity":
         width = model.time_embedding.linear_2.out_features
         inputs["class_labels"] = torch.randn(batch, width, generator=generator)
@@ -49,7 +49,12 @@ def run(model: UNet2DModel, inputs: dict[str, torch.Tensor], dtype: torch.dtype)
     """The answer at the given precision. The model is left in that precision, without gradients."""
     model = model.to(dtype).eval()
     model.zero_grad()
-    given = {name: x.to(dtype) if x.is_floating_point() else x for name, x in inputs.items()}
+    # Whole timesteps would have their logarithm taken in f32 always.
+    by_level = model.config.time_embedding_type == "fourier"
+    levels = {"timestep"} | ({"class_labels"} if model.config.class_embed_type == "timestep" else set())
+    given = {
+        name: x.to(dtype) if x.is_floating_point() or (by_level and name in levels) else x for name, x in inputs.items()
+    }
     sample = given["sample"].clone().requires_grad_()
     # Sines and cosines come in f32 always, and class_embed_type "timestep" forgets to convert them.
     in_model_dtype = model.time_proj.register_forward_hook(lambda module, arguments, embedding: embedding.to(dtype))
