@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "diffusion/weight_files.h"
 #include "tensor/file.h"
 #include "tensor/safetensors.h"
 
@@ -62,7 +63,8 @@ Pipeline::Pipeline(const UNet2DConfig& unet, const ConditioningConfig& condition
   parameters.allocate();
 }
 
-std::unique_ptr<Pipeline> Pipeline::load(const std::string& folder, std::vector<std::string>& notices) {
+std::unique_ptr<Pipeline> Pipeline::load(const std::string& folder, std::vector<std::string>& notices,
+                                         const std::string& variant) {
   if (!fs::is_directory(folder)) fail_missing_folder(folder);
   const fs::path root = folder, unet_folder = component(root, "unet");
   const fs::path config_file = unet_folder / "config.json";
@@ -70,32 +72,25 @@ std::unique_ptr<Pipeline> Pipeline::load(const std::string& folder, std::vector<
   const auto unet = UNet2DConfig::from_json(read_file(config_file), config_file, notices);
   const auto conditioning = read_conditioning(root, unet, notices);
   auto pipeline = std::make_unique<Pipeline>(unet, conditioning, read_scheduler(root, notices));
-  pipeline->load_weights(unet_folder, root / "conditioning");
+  pipeline->load_weights(unet_folder, root / "conditioning", variant);
   return pipeline;
 }
 
-void Pipeline::load_weights(const std::string& unet_folder, const std::string& conditioning_folder) {
-  const fs::path weights = fs::path(unet_folder) / kWeights;
-  if (!fs::exists(weights) && fs::exists(fs::path(unet_folder) / "diffusion_pytorch_model.bin"))
-    fail("{}: holds its weights as .bin (pickle) only; save them as {} first", unet_folder, kWeights);
-  check(fs::exists(weights), "{}: has no {}", unet_folder, kWeights);
-  std::vector<SafetensorsFile> files{SafetensorsFile(weights)};
-  if (denoiser.class_emb) files.emplace_back((fs::path(conditioning_folder) / "model.safetensors").string());
-  std::map<std::string, Shape> present;
-  std::map<std::string, const SafetensorsFile*> owner;
-  for (const SafetensorsFile& file : files)
-    for (const std::string& name : file.names()) {
-      present[name] = file.shape(name);
-      owner[name] = &file;
-    }
-  parameters.from_file(parameters.values(), present, [&](const std::string& name) { return owner.at(name)->load(name); },
-                       weights);
+void Pipeline::load_weights(const std::string& unet_folder, const std::string& conditioning_folder,
+                            const std::string& variant) {
+  WeightFiles weights;
+  const auto paths = find_weights(unet_folder, variant);
+  for (const fs::path& path : paths) weights.add(path);
+  if (denoiser.class_emb) weights.add(fs::path(conditioning_folder) / "model.safetensors");
+  parameters.from_file(parameters.values(), weights.shapes(), [&](const std::string& name) { return weights.load(name); },
+                       paths.size() == 1 ? paths.front().string() : unet_folder);
 }
 
-void Pipeline::save(const std::string& folder, const Tensor& arena) const {
+void Pipeline::save(const std::string& folder, const Tensor& arena, Dtype dtype) const {
   const fs::path root = folder;
   for (const char* part : {"unet", "scheduler"}) fs::create_directories(root / part);
   auto tensors = parameters.to_file(arena);
+  for (auto& [name, tensor] : tensors) tensor = tensor.to(dtype);
   const auto table = std::find_if(tensors.begin(), tensors.end(), [](const auto& t) { return t.first == kClassTable; });
   if (table != tensors.end()) {
     fs::create_directories(root / "conditioning");
@@ -110,6 +105,12 @@ void Pipeline::save(const std::string& folder, const Tensor& arena) const {
     write_file_atomically(root / "conditioning" / "config.json", denoiser.conditioning.to_json());
   }
   write_file_atomically(root / "model_index.json", kModelIndex);
+}
+
+Dtype save_dtype(const std::string& name) {
+  for (const Dtype dtype : {Dtype::f32, Dtype::f16, Dtype::bf16})
+    if (name == name_of(dtype)) return dtype;
+  fail("'{}' is no type to save weights in; there are f32, f16, bf16", name);
 }
 
 }  // namespace stipple

@@ -9,7 +9,7 @@ namespace stipple {
 
 // A folder as diffusers writes it: model_index.json, unet/{config.json, diffusion_pytorch_model.safetensors},
 // scheduler/scheduler_config.json, or all of that flat in one folder; beside it, ignored by other programs,
-// conditioning/{config.json, model.safetensors}.
+// conditioning/{config.json, model.safetensors}. weight_files.h lists the names that weights may have.
 class Pipeline {
  public:
   // A new network, its parameters declared and allocated, not yet initialised.
@@ -17,18 +17,23 @@ class Pipeline {
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;
 
-  // Reads a folder. `notices` receives what the user should be told (unknown keys and the like).
-  static std::unique_ptr<Pipeline> load(const std::string& folder, std::vector<std::string>& notices);
+  // Reads a folder. `notices` receives what the user should be told (unknown keys and the like). Weights of any
+  // floating type become f32; `variant` chooses among them ("fp16", "ema"), empty: those without a variant.
+  static std::unique_ptr<Pipeline> load(const std::string& folder, std::vector<std::string>& notices,
+                                        const std::string& variant = "");
 
-  // Writes all files into a folder (made if missing); the weights are those of `arena`, e.g. the EMA.
-  void save(const std::string& folder, const Tensor& arena) const;
+  // Writes all files into a folder (made if missing); the weights are those of `arena`, e.g. the EMA, as f32, f16 or
+  // bf16.
+  void save(const std::string& folder, const Tensor& arena, Dtype = Dtype::f32) const;
 
   Parameters parameters;
   Denoiser denoiser;
   SchedulerConfig scheduler;
 
  private:
-  void load_weights(const std::string& unet_folder, const std::string& conditioning_folder);
+  void load_weights(const std::string& unet_folder, const std::string& conditioning_folder, const std::string& variant);
 };
+
+Dtype save_dtype(const std::string& name);  // of --save-dtype: f32, f16, bf16
 
 }  // namespace stipple

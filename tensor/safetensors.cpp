@@ -8,6 +8,8 @@
 #include <set>
 #include <tuple>
 
+#include "tensor/in_quotes.h"
+
 namespace stipple {
 namespace {
 

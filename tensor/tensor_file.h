@@ -29,8 +29,6 @@ class TensorFile {
 // NAME.safetensors, or under any other name what torch.save wrote.
 std::unique_ptr<TensorFile> open_tensor_file(const std::string& path);
 
-// For messages. Whatever a name holds, it stays on one line, and a short one.
-std::string in_quotes(std::string_view text);
-std::string tensor_in_file(const std::string& path, std::string_view name);  // FILE: tensor "NAME"
+std::string tensor_in_file(const std::string& path, std::string_view name);  // FILE: tensor "NAME", for messages
 
 }  // namespace stipple

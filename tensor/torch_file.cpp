@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "tensor/bytes.h"
+#include "tensor/in_quotes.h"
 
 namespace stipple {
 namespace {

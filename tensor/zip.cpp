@@ -6,7 +6,7 @@
 
 #include "tensor/bytes.h"
 #include "tensor/error.h"
-#include "tensor/tensor_file.h"
+#include "tensor/in_quotes.h"
 
 namespace stipple {
 namespace {

@@ -190,6 +190,12 @@ TEST_CASE("A damaged PNG is an error", "[image]") {
   CHECK(contains(failure(damaged), "checksum"));
 }
 
+TEST_CASE("A damaged PNG whose chunk has no printable name is an error of one line", "[image]") {
+  std::string damaged = read_file(fixture("palette.png"));
+  damaged.replace(damaged.find("IDAT"), 4, std::string("I\n\0T", 4));
+  CHECK(contains(failure(damaged), R"(its "I\n\u0000T" chunk)"));
+}
+
 TEST_CASE("A header that promises an absurd size is refused", "[image]") {
   std::string bmp = read_file(fixture("rgb.bmp"));
   bmp[20] = 1;  // 65,544 pixels wide

@@ -47,7 +47,7 @@ int64_t product(const std::vector<int64_t>& extents, const std::string& path) {
 
 // Grows as bytes come in, so that a header that lies costs no memory.
 std::vector<uint8_t> read_elements(GzipReader& file, int64_t count, const std::string& path) {
-  constexpr size_t kPiece = 1 << 24;
+  constexpr size_t kPiece = 1 << 18;
   std::vector<uint8_t> elements;
   while (true) {
     const size_t held = elements.size();

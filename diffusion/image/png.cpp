@@ -5,6 +5,7 @@
 #include "tensor/bytes.h"
 #include "diffusion/image/exif.h"
 #include "tensor/error.h"
+#include "tensor/in_quotes.h"
 
 namespace stipple {
 namespace {
@@ -49,7 +50,7 @@ void check_png_complete(std::span<const std::byte> file, const std::string& name
     const auto chunk = png_chunk(file, offset);
     check(chunk.has_value(), "{}: the PNG is cut off after {} bytes", name, file.size());
     check(crc_agrees(file, offset, chunk->data.size()), "{}: the PNG is damaged: wrong checksum of its {} chunk", name,
-          chunk->type);
+          in_quotes(chunk->type));
     if (chunk->type == "IEND") return;
     offset = chunk->end;
   }
