@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cctype>
 
 #include "diffusion/json_fields.h"
 
@@ -27,6 +28,12 @@ constexpr Choice<TimeScaleShift> kTimeScaleShifts[] = {{"default", TimeScaleShif
                                                        {"scale_shift", TimeScaleShift::scale_shift}};
 constexpr Choice<ResampleType> kResampleTypes[] = {{"conv", ResampleType::conv}, {"resnet", ResampleType::resnet}};
 
+// diffusers takes activations in any case.
+std::string lower_case(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+
 template <typename T, size_t N>
 void read_choice(JsonFields& fields, const char* key, const Choice<T> (&choices)[N], T& value) {
   std::string text;
@@ -34,7 +41,7 @@ void read_choice(JsonFields& fields, const char* key, const Choice<T> (&choices)
   if (text.empty()) return;
   std::string known;
   for (const auto& choice : choices) {
-    if (text == choice.name) {
+    if (lower_case(text) == choice.name) {
       value = choice.value;
       return;
     }

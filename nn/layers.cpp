@@ -62,7 +62,13 @@ AttentionBlock::AttentionBlock(Scope scope, const AttentionOptions& o)
       to_v(scope / "to_v", o.channels, o.heads * o.head_width),
       to_out(scope / "to_out" / 0, o.heads * o.head_width, o.channels),
       heads(o.heads),
-      output_scale_factor(o.output_scale_factor) {}
+      output_scale_factor(o.output_scale_factor) {
+  // As diffusers' AttentionBlock called them (models/modeling_utils.py maps them, too).
+  scope.renamed("query", "to_q");
+  scope.renamed("key", "to_k");
+  scope.renamed("value", "to_v");
+  scope.renamed("proj_attn", "to_out.0");
+}
 
 Var AttentionBlock::operator()(const Var& x) const {
   return checkpointing ? checkpoint([this, x] { return forward(x); }) : forward(x);

@@ -1,5 +1,6 @@
 #include "nn/parameter.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -130,26 +131,36 @@ std::vector<std::pair<std::string, Tensor>> Parameters::to_file(const Tensor& ar
   return named;
 }
 
+std::string Parameters::current_name(const std::string& name_in_file) const {
+  const size_t dot = std::min(name_in_file.rfind('.'), name_in_file.size());
+  const auto found = old_paths_.find(name_in_file.substr(0, dot));
+  return found == old_paths_.end() ? name_in_file : found->second + name_in_file.substr(dot);
+}
+
 void Parameters::from_file(const Tensor& arena, const std::map<std::string, Shape>& present, const Source& source,
                            const std::string& file) const {
+  std::map<std::string, std::string> in_file;  // by current name
+  for (const auto& [name, shape] : present)
+    check(in_file.emplace(current_name(name), name).second, "{}: holds {} twice, under its old name, too", file,
+          current_name(name));
   std::vector<std::string> missing, misshaped, unexpected;
   for (const Parameter& p : parameters_) {
-    const auto found = present.find(p.name());
+    const auto found = in_file.find(p.name());
     const Shape expected = file_shape(p.shape(), p.layout());
-    if (found == present.end())
+    if (found == in_file.end())
       missing.push_back(p.name());
-    else if (found->second != expected)
-      misshaped.push_back(fmt::format("{} {} (expected {})", p.name(), to_string(found->second), to_string(expected)));
+    else if (const Shape& shape = present.at(found->second); shape != expected)
+      misshaped.push_back(fmt::format("{} {} (expected {})", p.name(), to_string(shape), to_string(expected)));
   }
   for (const auto& [name, shape] : present)
-    if (!by_name_.count(name)) unexpected.push_back(name);
+    if (!by_name_.count(current_name(name))) unexpected.push_back(name);
   std::string problems;
   if (!missing.empty()) problems += "; missing: " + listed(missing);
   if (!misshaped.empty()) problems += "; of another shape: " + listed(misshaped);
   if (!unexpected.empty()) problems += "; unknown: " + listed(unexpected);
   check(problems.empty(), "{} does not fit the network{}", file, problems);
   for (const Parameter& p : parameters_)
-    slice(arena, p).copy_from(from_file_layout(source(p.name()), p.layout()).to(arena.dtype()));
+    slice(arena, p).copy_from(from_file_layout(source(in_file.at(p.name())), p.layout()).to(arena.dtype()));
 }
 
 }  // namespace stipple

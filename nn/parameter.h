@@ -87,6 +87,8 @@ class Parameters {
 
   // Named tensors in the layout of files. `arena` is any arena of this shape (values, gradients, EMA, moments).
   std::vector<std::pair<std::string, Tensor>> to_file(const Tensor& arena) const;
+  // Old files may hold what is now `path` (a module, "mid_block.attentions.0.to_q") under `old_path`.
+  void renamed(const std::string& old_path, const std::string& path) { old_paths_[old_path] = path; }
   // All missing, unexpected and mis-shaped names are reported together, by name.
   using Source = std::function<Tensor(const std::string& name)>;
   void from_file(const Tensor& arena, const std::map<std::string, Shape>& present, const Source&,
@@ -94,10 +96,12 @@ class Parameters {
 
  private:
   Tensor slice(const Tensor& arena, const Parameter&) const;
+  std::string current_name(const std::string& name_in_file) const;
   void check_gradients() const;
 
   std::vector<Parameter> parameters_;
   std::map<std::string, size_t> by_name_;
+  std::map<std::string, std::string> old_paths_;
   int64_t trainable_ = 0;  // elements of the arena's front
   Tensor values_, gradients_;
 };
@@ -114,6 +118,10 @@ class Scope {
   Parameter parameter(const std::string& name, const Shape& shape, Init init,
                       FileLayout layout = FileLayout::same) const {
     return to_->add((*this / name).path(), shape, init, layout);
+  }
+  // What files once called `old` is the child `now`.
+  void renamed(const std::string& old, const std::string& now) const {
+    to_->renamed((*this / old).path(), (*this / now).path());
   }
   Parameter frozen(const std::string& name, const Shape& shape, Init init) const {
     return to_->add((*this / name).path(), shape, init, FileLayout::same, false);

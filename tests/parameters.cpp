@@ -1,4 +1,5 @@
 #include "nn/layers.h"
+#include "nn/optimizer.h"
 #include "tests/catch.h"
 #include "tests/compare.h"
 
@@ -171,6 +172,44 @@ TEST_CASE("a file in another precision is converted", "[parameters]") {
   net.parameters.values().fill(0);
   file.load_into(net.parameters);
   CHECK(same_bits(net.parameters.values(), before));
+}
+
+TEST_CASE("weights under the names of old files are found", "[parameters]") {
+  Small net;
+  net.parameters.renamed("old_head", "linear");
+  File file(net.parameters);
+  const Tensor before = net.parameters.values().clone();
+  for (const char* name : {"weight", "bias"}) {
+    const auto moved = file.tensors.extract(std::string("linear.") + name);
+    file.tensors[std::string("old_head.") + name] = moved.mapped();
+  }
+  net.parameters.values().fill(0);
+  file.load_into(net.parameters);
+  CHECK(same_bits(net.parameters.values(), before));
+  file.tensors["linear.bias"] = Tensor::zeros({7});
+  CHECK_THROWS_WITH(file.load_into(net.parameters), Contains("holds linear.bias twice"));
+}
+
+TEST_CASE("what is frozen is in files, has no gradient, and no optimizer moves it", "[parameters][optimizer]") {
+  Parameters parameters;
+  const Parameter frozen = Scope(parameters).frozen("frequencies", {5}, Init::normal(1));
+  const Linear linear(Scope(parameters) / "linear", 5, 3);
+  parameters.allocate();
+  PhiloxGenerator generator(1);
+  parameters.initialize(generator);
+  parameters.require_gradients(true);
+  CHECK_FALSE(Var(frozen).requires_grad());
+  CHECK(parameters.to_file(parameters.values()).front().first == "frequencies");
+
+  const Tensor before = frozen.value().clone(), weight = linear.weight.value().clone();
+  Adam adam(parameters, {.weight_decay = 0.5});
+  const Tensor ema = parameters.values().clone();
+  backward(mean(linear(reshape(frozen, {1, 5}))));
+  adam.step(0.1, 0, ema, 0.5);
+  CHECK(same_bits(frozen.value(), before));
+  CHECK_FALSE(same_bits(linear.weight.value(), weight));
+  for (const auto& [name, tensor] : parameters.to_file(ema))
+    if (name == "frequencies") CHECK(same_bits(tensor, before));
 }
 
 TEST_CASE("set_values swaps every parameter for another arena's", "[parameters]") {

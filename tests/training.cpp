@@ -9,7 +9,7 @@
 #include "tensor/safetensors.h"
 #include "tests/catch.h"
 #include "tests/compare.h"
-#include "tests/tiny_run.h"
+#include "tests/tiny_pipeline.h"
 
 // The training loop from outside: what it leaves in its folder, and that stopping it changes no bit.
 
@@ -202,6 +202,22 @@ TEST_CASE("with --use-ema unet/ holds the average and training/ the raw weights"
   CHECK_FALSE(same_bits(unet.load("conv_in.weight"), raw.load("conv_in.weight")));
   check_same_tensors(folder / "averaged/unet/diffusion_pytorch_model.safetensors",
                      folder / "averaged/checkpoint-8/unet/diffusion_pytorch_model.safetensors");
+}
+
+TEST_CASE("dropout is the same after resuming and under gradient checkpointing", "[training][dropout]") {
+  const ScratchFolder folder;
+  write_tiny_data(folder);
+  run_well(tiny_train("without", 6), folder);
+  edit_file(folder / "network.json", "\"sample_size\"", "\"dropout\": 0.3, \"sample_size\"");
+  run_well(tiny_train("whole", 6) + "--checkpointing-steps 6", folder);
+  run_well(tiny_train("halves", 3) + "--checkpointing-steps 3", folder);
+  run_well(tiny_train("halves", 6) + "--checkpointing-steps 3 --resume-from-checkpoint latest", folder);
+  check_same_run(folder / "whole", folder / "halves", 6);
+  run_well(tiny_train("again", 6) + "--gradient-checkpointing", folder);
+  const auto without = metrics(folder / "without"), whole = metrics(folder / "whole"), again = metrics(folder / "again");
+  CHECK(whole[0]["loss"] != without[0]["loss"]);
+  for (size_t i = 0; i < 6; ++i)
+    CHECK(again[i]["loss"].get<double>() == Approx(whole[i]["loss"].get<double>()).epsilon(1e-5));
 }
 
 TEST_CASE("a network learns one batch by heart", "[training]") {

@@ -29,6 +29,7 @@ class DataSource final : public BatchSource {
     made.noise = normal(generator_, batch.images.shape());
     made.timesteps = integers(generator_, {batch.images.dim(0)}, 0, timesteps_);
     if (conditioning_.kind != ClassConditioning::none) made.labels = drop_labels(batch.labels);
+    if (options_.dropout) made.dropout_seed = integers(generator_, {1}, 0, int64_t{1} << 32).item<int64_t>();
     return made;
   }
 

@@ -23,14 +23,15 @@ struct DataSourceOptions {
   int64_t num_epochs = 100;
   int64_t max_train_steps = 0;  // 0: num_epochs decide
   double label_dropout = 0;
+  bool dropout = false;  // the network has some: batches need seeds for it
 };
 
-// The pictures of a loader; noise, timesteps and label dropout from `generator`, in order of use. As in diffusers'
-// trainer the last step of an epoch may have fewer micro-batches.
+// The pictures of a loader; noise, timesteps, label dropout and dropout's seed from `generator`, in order of use. As in
+// diffusers' trainer the last step of an epoch may have fewer micro-batches.
 std::unique_ptr<BatchSource> data_source(const Loader&, const ConditioningConfig&, int64_t train_timesteps,
                                          const DataSourceOptions&, Generator&);
 
-// clean.000 [N,C,H,W], noise.000, timesteps.000 (and labels.000), ...: one optimizer step each.
+// clean.000 [N,C,H,W], noise.000, timesteps.000 (and labels.000), ...: one optimizer step each, without dropout.
 std::unique_ptr<BatchSource> replay_source(const std::string& path, const ConditioningConfig&);
 
 }  // namespace stipple

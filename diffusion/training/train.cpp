@@ -133,8 +133,9 @@ class Run {
 
   void open_batches() {
     const ConditioningConfig& conditioning = pipeline_->denoiser.conditioning;
-    if (loader_)
-      source_ = data_source(*loader_, conditioning, pipeline_->scheduler.num_train_timesteps, options_.steps, noise_);
+    DataSourceOptions o = options_.steps;
+    o.dropout = pipeline_->denoiser.unet.config.dropout > 0;
+    if (loader_) source_ = data_source(*loader_, conditioning, pipeline_->scheduler.num_train_timesteps, o, noise_);
     else source_ = replay_source(options_.replay, conditioning);
     total_ = source_->total_steps();
   }

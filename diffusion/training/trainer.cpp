@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "autograd/random_stream.h"
+
 namespace stipple {
 
 NotFinite::NotFinite(const StepReport& r)
@@ -17,12 +19,12 @@ Trainer::Trainer(Pipeline& pipeline, const OptimizerOptions& o)
       options_(o),
       noise_schedule_(pipeline.scheduler),
       adam_((pipeline.parameters.require_gradients(true), pipeline.parameters), o.adam),
-      ema_(o.use_ema ? pipeline.parameters.values().clone() : Tensor()) {
-  check(pipeline.denoiser.unet.config.dropout == 0,
-        "unet: field 'dropout' is {}: training with dropout cannot be done here", pipeline.denoiser.unet.config.dropout);
-}
+      ema_(o.use_ema ? pipeline.parameters.values().clone() : Tensor()) {}
 
 double Trainer::accumulate_gradients(const TrainingBatch& batch, int64_t count) {
+  std::optional<RandomPosition> dropout;
+  if (batch.dropout_seed) dropout = RandomPosition{.seed = *batch.dropout_seed};
+  const RandomStream stream(dropout);
   const Tensor noisy = noise_schedule_.add_noise(batch.clean, batch.noise, batch.timesteps);
   const Tensor target = noise_schedule_.target(batch.clean, batch.noise, batch.timesteps);
   const Var prediction = pipeline_->denoiser(noisy, batch.timesteps, batch.labels);

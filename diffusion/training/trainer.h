@@ -18,12 +18,13 @@ struct OptimizerOptions {
   EmaOptions ema;
 };
 
-// One micro-batch, with everything random already drawn.
+// One micro-batch, with everything random already drawn, or its seed.
 struct TrainingBatch {
   Tensor clean;      // f32 [N, H, W, C] in [-1, 1]
   Tensor noise;      // like clean
   Tensor timesteps;  // i64 [N]
   Tensor labels;     // i64 [N]; undefined where the network takes none
+  std::optional<uint64_t> dropout_seed;  // of what the network's dropout draws; none: nothing is dropped
 };
 
 // Takes optimizer steps on a pipeline's network: Ho et al. 2020, arXiv:2006.11239, algorithm 1.
