@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "diffusion/pipeline.h"
 #include "kernels/cpu/parallel.h"
 #include "tensor/error.h"
 #include "tensor/file.h"
@@ -39,6 +40,24 @@ void CommonOptions::add_to(CLI::App& app, bool with_seed, bool with_json) {
 void CommonOptions::apply() const {
   check(device == "cpu", "--device {}: this build of stipple computes on: cpu", device);
   cpu::set_threads(threads ? threads : cpu::available_threads());
+}
+
+void ModelOptions::add_to(CLI::App& app) {
+  app.add_option("--model", folder, "pipeline folder")->required();
+  app.add_option("--variant", variant, "of its weights, where there are several: fp16, ema, ...");
+}
+
+std::unique_ptr<Pipeline> ModelOptions::load() const {
+  std::vector<std::string> notices;
+  auto pipeline = Pipeline::load(folder, notices, variant);
+  print_notices(notices);
+  return pipeline;
+}
+
+void add_save_dtype(CLI::App& app, std::string& to) {
+  app.add_option("--save-dtype", to, "type of the weights in the file: f32, f16, bf16")
+      ->check(CLI::IsMember({"f32", "f16", "bf16"}))
+      ->capture_default_str();
 }
 
 void check_output(const std::string& path) {

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,8 @@
 // the work is done in the library.
 
 namespace stipple {
+
+class Pipeline;
 
 struct CommonOptions {
   std::string device = "cpu";
@@ -21,11 +24,22 @@ struct CommonOptions {
   void apply() const;  // sets the number of threads, checks the device
 };
 
+// The pipeline that a command reads.
+struct ModelOptions {
+  std::string folder, variant;
+
+  void add_to(CLI::App&);
+  std::unique_ptr<Pipeline> load() const;  // prints its notices
+};
+
+void add_save_dtype(CLI::App&, std::string& to);  // --save-dtype
+
 void add_train(CLI::App&);
 void add_sample(CLI::App&);
 void add_info(CLI::App&);
 void add_forward(CLI::App&);
 void add_data(CLI::App&);
+void add_convert(CLI::App&);
 
 void print_notices(const std::vector<std::string>&);  // on standard error
 

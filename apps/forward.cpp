@@ -10,15 +10,14 @@ namespace {
 
 struct ForwardOptions {
   CommonOptions common;
-  std::string model, input, output;
+  ModelOptions model;
+  std::string input, output;
 };
 
 void run(const ForwardOptions& o) {
   o.common.apply();
   check_output(o.output);
-  std::vector<std::string> notices;
-  const auto pipeline = Pipeline::load(o.model, notices);
-  print_notices(notices);
+  const auto pipeline = o.model.load();
   save_safetensors(o.output, forward(*pipeline, load_forward_inputs(o.input)));
 }
 
@@ -27,7 +26,7 @@ void run(const ForwardOptions& o) {
 void add_forward(CLI::App& app) {
   auto o = std::make_shared<ForwardOptions>();
   CLI::App* command = app.add_subcommand("forward", "run a network once on tensors from a file, with gradients if asked");
-  command->add_option("--model", o->model, "pipeline folder")->required();
+  o->model.add_to(*command);
   command->add_option("--input", o->input, "safetensors: sample, timestep, class_labels, grad_output")->required();
   command->add_option("--output", o->output, "safetensors: output, grad.sample, grad.<parameter>")->required();
   o->common.add_to(*command, false, false);

@@ -11,7 +11,7 @@ namespace {
 
 struct InfoCommand {
   CommonOptions common;
-  std::string model;
+  ModelOptions model;
 };
 
 using Json = nlohmann::ordered_json;
@@ -57,9 +57,7 @@ void print(const Pipeline& pipeline) {
 
 void run(const InfoCommand& o) {
   o.common.apply();
-  std::vector<std::string> notices;
-  const auto pipeline = Pipeline::load(o.model, notices);
-  print_notices(notices);
+  const auto pipeline = o.model.load();
   if (o.common.json) std::printf("%s\n", describe_pipeline(*pipeline).dump(2).c_str());
   else print(*pipeline);
 }
@@ -69,7 +67,7 @@ void run(const InfoCommand& o) {
 void add_info(CLI::App& app) {
   auto o = std::make_shared<InfoCommand>();
   CLI::App* command = app.add_subcommand("info", "what a pipeline is made of");
-  command->add_option("--model", o->model, "pipeline folder")->required();
+  o->model.add_to(*command);
   o->common.add_to(*command, false, true);
   command->callback([o] { run(*o); });
 }

@@ -184,6 +184,14 @@ TEST_CASE("A JPEG whose Huffman table has more symbols than bytes have values is
   CHECK_THAT(failure(damaged), Contains("Huffman table of 320 symbols"));
 }
 
+TEST_CASE("A JPEG whose scan names a Huffman table that is not there is damaged", "[image]") {
+  for (const char* name : {"rgb.jpg", "progressive.jpg"}) {
+    std::string damaged = read_file(fixture(name));
+    damaged[damaged.find("\xFF\xDA") + 6] = 0x33;
+    CHECK_THAT(failure(damaged), Contains("a Huffman table that is not there"));
+  }
+}
+
 TEST_CASE("A damaged PNG is an error", "[image]") {
   std::string damaged = read_file(fixture("palette.png"));
   damaged[damaged.size() - 20] ^= 1;

@@ -1,16 +1,18 @@
 #include "diffusion/image/jpeg.h"
 
 #include <optional>
+#include <set>
 #include <span>
 
-#include "tensor/bytes.h"
 #include "diffusion/image/exif.h"
+#include "tensor/bytes.h"
 #include "tensor/error.h"
 
 namespace stipple {
 namespace {
 
 enum Marker : uint32_t {
+  kProgressiveFrame = 0xC2,
   kHuffmanTables = 0xC4,
   kStartOfImage = 0xD8,
   kEndOfImage = 0xD9,
@@ -55,9 +57,11 @@ ImageHeader read_frame(const Segment& frame, const std::string& name) {
       .format = Format::jpeg, .height = big16(frame.data, 1), .width = big16(frame.data, 3), .channels = components};
 }
 
+using HuffmanTables = std::set<uint32_t>;  // class (0: DC, 1: AC) and number of those that are there, a byte each
+
 // A table is a class and number, sixteen counts of codes by length, and that many symbols: at most 256 (B.2.4.2). The
 // decoder trusts the counts.
-void check_huffman_tables(const Segment& segment, const std::string& name) {
+void read_huffman_tables(const Segment& segment, HuffmanTables& tables, const std::string& name) {
   constexpr size_t kSymbolsAt = 17;
   for (auto left = segment.data; !left.empty();) {
     check(left.size() >= kSymbolsAt, "{}: the JPEG is damaged: a Huffman table is cut off", name);
@@ -65,7 +69,22 @@ void check_huffman_tables(const Segment& segment, const std::string& name) {
     for (size_t i = 1; i < kSymbolsAt; ++i) symbols += byte_at(left, i);
     check(symbols <= 256 && left.size() - kSymbolsAt >= symbols,
           "{}: the JPEG is damaged: a Huffman table of {} symbols", name, symbols);
+    tables.insert(byte_at(left, 0));
     left = left.subspan(kSymbolsAt + symbols);
+  }
+}
+
+// A scan names a table of each class for every component (B.2.3); a progressive one needs those of its class. The
+// decoder trusts that they are there.
+void check_scan(const Segment& scan, bool progressive, const HuffmanTables& tables, const std::string& name) {
+  const size_t components = scan.data.empty() ? 0 : byte_at(scan.data, 0);
+  check(components >= 1 && scan.data.size() >= 4 + 2 * components,
+        "{}: the JPEG is damaged: a scan's header is cut off", name);
+  const bool first_is_dc = byte_at(scan.data, 1 + 2 * components) == 0;
+  for (size_t i = 0; i < components; ++i) {
+    const uint32_t numbers = byte_at(scan.data, 2 + 2 * i), dc = numbers >> 4, ac = 0x10 | (numbers & 15);
+    check(((progressive && !first_is_dc) || tables.count(dc)) && ((progressive && first_is_dc) || tables.count(ac)),
+          "{}: the JPEG is damaged: a scan needs a Huffman table that is not there", name);
   }
 }
 
@@ -90,12 +109,15 @@ ImageHeader read_jpeg_header(std::span<const std::byte> file, const std::string&
 }
 
 void check_jpeg_complete(std::span<const std::byte> file, const std::string& name) {
-  bool scanned = false;
+  bool scanned = false, progressive = false;
+  HuffmanTables tables;
   for (size_t at = 2;;) {
     const auto segment = next_segment(file, at);
     check(segment.has_value(), "{}: the JPEG is cut off after {} bytes", name, file.size());
     if (segment->marker == kEndOfImage) break;
-    if (segment->marker == kHuffmanTables) check_huffman_tables(*segment, name);
+    if (segment->marker == kHuffmanTables) read_huffman_tables(*segment, tables, name);
+    if (is_frame(segment->marker)) progressive = segment->marker == kProgressiveFrame;
+    if (segment->marker == kStartOfScan) check_scan(*segment, progressive, tables, name);
     scanned |= segment->marker == kStartOfScan;
     at = segment->end;
   }

@@ -16,6 +16,7 @@ SCRIPTS = [
     "initialisation.py",
     "images.py",
     "safetensors_fixture.py",
+    "torch_files.py",
 ]
 
 if __name__ == "__main__":
