@@ -18,14 +18,14 @@ namespace kernels {
 
 Tensor activation(Activation kind, const Tensor& x) {
   Tensor y = empty_like(x);
-  launch<&cpu::activation>(x.device(), y, kind, x);
+  launch<&cpu::activation, &cuda::activation>(x.device(), y, kind, x);
   return y;
 }
 
 Tensor activation_backward(Activation kind, const Tensor& dy, const Tensor& x) {
   check(dy.shape() == x.shape(), "{}: gradient {} for input {}", name_of(kind), describe(dy), describe(x));
   Tensor dx = empty_like(x);
-  launch<&cpu::activation_backward>(x.device(), dx, kind, dy, x);
+  launch<&cpu::activation_backward, &cuda::activation_backward>(x.device(), dx, kind, dy, x);
   return dx;
 }
 

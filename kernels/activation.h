@@ -22,4 +22,9 @@ void activation(Tensor& y, Activation, const Tensor& x);
 void activation_backward(Tensor& dx, Activation, const Tensor& dy, const Tensor& x);
 }  // namespace cpu
 
+namespace cuda {
+void activation(Tensor& y, Activation, const Tensor& x);
+void activation_backward(Tensor& dx, Activation, const Tensor& dy, const Tensor& x);
+}  // namespace cuda
+
 }  // namespace stipple

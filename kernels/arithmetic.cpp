@@ -41,19 +41,19 @@ namespace kernels {
 Tensor binary(Binary operation, const Tensor& a, const Tensor& b) {
   check(a.dtype() == b.dtype(), "{}: {} and {} differ in dtype", name_of(operation), describe(a), describe(b));
   Tensor y(broadcast_shape(a.shape(), b.shape()), a.dtype(), a.device());
-  launch<&cpu::binary>(a.device(), y, operation, a, b);
+  launch<&cpu::binary, &cuda::binary>(a.device(), y, operation, a, b);
   return y;
 }
 
 Tensor affine(const Tensor& x, double scale, double shift) {
   Tensor y = empty_like(x);
-  launch<&cpu::affine>(x.device(), y, x, scale, shift);
+  launch<&cpu::affine, &cuda::affine>(x.device(), y, x, scale, shift);
   return y;
 }
 
 void accumulate(const Tensor& to, const Tensor& x) {
   check(to.shape() == x.shape() && to.dtype() == x.dtype(), "accumulate: {} onto {}", describe(x), describe(to));
-  launch<&cpu::accumulate>(x.device(), to, x);
+  launch<&cpu::accumulate, &cuda::accumulate>(x.device(), to, x);
 }
 
 Tensor sum_to(const Tensor& x, const Shape& shape) {
@@ -61,7 +61,7 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
         to_string(shape));
   if (shape.numel() == x.numel()) return x.reshape(shape);
   Tensor y(shape, x.dtype(), x.device());
-  launch<&cpu::sum_to>(x.device(), y, x);
+  launch<&cpu::sum_to, &cuda::sum_to>(x.device(), y, x);
   return y;
 }
 

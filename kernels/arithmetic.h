@@ -26,4 +26,11 @@ void accumulate(const Tensor& to, const Tensor& x);
 void sum_to(Tensor& y, const Tensor& x);
 }  // namespace cpu
 
+namespace cuda {
+void binary(Tensor& y, Binary, const Tensor& a, const Tensor& b);
+void affine(Tensor& y, const Tensor& x, double scale, double shift);
+void accumulate(const Tensor& to, const Tensor& x);
+void sum_to(Tensor& y, const Tensor& x);
+}  // namespace cuda
+
 }  // namespace stipple

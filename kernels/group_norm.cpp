@@ -10,7 +10,8 @@ void check_input(const Tensor& x, const Tensor& gamma, const Tensor& beta, const
   check(o.groups >= 1 && x.dim(-1) % o.groups == 0, "group_norm: {} channels do not divide into {} groups (x {})",
         x.dim(-1), o.groups, describe(x));
   const Shape channels{x.dim(-1)};
-  check(gamma.shape() == channels && beta.shape() == channels && gamma.dtype() == x.dtype(),
+  const Dtype parameters = x.dtype() == Dtype::f64 ? Dtype::f64 : Dtype::f32;
+  check(gamma.shape() == channels && beta.shape() == channels && gamma.dtype() == parameters && beta.dtype() == parameters,
         "group_norm: weight {} and bias {} for x {}", describe(gamma), describe(beta), describe(x));
 }
 
@@ -21,7 +22,7 @@ GroupNormOut group_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta
   const Dtype statistics = x.dtype() == Dtype::f64 ? Dtype::f64 : Dtype::f32;
   const Shape per_group{x.dim(0), o.groups};
   GroupNormOut out{empty_like(x), Tensor(per_group, statistics, x.device()), Tensor(per_group, statistics, x.device())};
-  launch<&cpu::group_norm>(x.device(), out, x, gamma, beta, o);
+  launch<&cpu::group_norm, &cuda::group_norm>(x.device(), out, x, gamma, beta, o);
   return out;
 }
 
@@ -29,7 +30,7 @@ void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Tenso
                          const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions& o) {
   check_input(x, gamma, beta, o);
   check(dy.shape() == x.shape(), "group_norm: gradient {} for x {}", describe(dy), describe(x));
-  launch<&cpu::group_norm_backward>(x.device(), to, dy, x, gamma, beta, mean, rstd, o);
+  launch<&cpu::group_norm_backward, &cuda::group_norm_backward>(x.device(), to, dy, x, gamma, beta, mean, rstd, o);
 }
 
 }  // namespace stipple::kernels

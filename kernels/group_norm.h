@@ -31,7 +31,7 @@ struct GroupNormGrads {  // where to write; undefined = not wanted
 
 namespace kernels {
 GroupNormOut group_norm(const Tensor& x,      // [N, ..., C], e.g. [N, H, W, C]
-                        const Tensor& gamma,  // [C]
+                        const Tensor& gamma,  // [C], f64 where x is f64, else f32
                         const Tensor& beta,   // [C]
                         const GroupNormOptions&);
 void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma,
@@ -43,5 +43,11 @@ void group_norm(GroupNormOut& out, const Tensor& x, const Tensor& gamma, const T
 void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma,
                          const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions&);
 }  // namespace cpu
+
+namespace cuda {
+void group_norm(GroupNormOut& out, const Tensor& x, const Tensor& gamma, const Tensor& beta, const GroupNormOptions&);
+void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma,
+                         const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions&);
+}  // namespace cuda
 
 }  // namespace stipple

@@ -29,30 +29,49 @@ void* system_allocate(size_t bytes) {
   return block;
 }
 
+void system_poison(void* block, size_t bytes) { std::memset(block, 0xFF, bytes); }
+
 }  // namespace
+
+bool caching_is_wanted() {
+  const char* choice = std::getenv("STIPPLE_ALLOCATOR");
+  return !choice || std::string_view(choice) != "system";
+}
+
+CachingAllocator::CachingAllocator() : CachingAllocator({system_allocate, std::free, system_poison}) {}
 
 void* CachingAllocator::allocate(size_t bytes) {
   const size_t size = block_size(bytes);
   std::lock_guard lock(mutex_);
-  void* block = nullptr;
-  if (auto found = free_.find(size); found != free_.end() && !found->second.empty()) {
-    block = found->second.back();
-    found->second.pop_back();
-    stats_.cached -= size;
-  } else {
-    if (cap_ && stats_.live + stats_.cached + size > cap_) release_cached_locked();
-    check(!cap_ || stats_.live + size <= cap_,
-          "out of memory: {} bytes wanted, {} in use, the cap is {} bytes", size, stats_.live, cap_);
-    block = system_allocate(size);
-    if (!block) {
-      release_cached_locked();
-      block = system_allocate(size);
-    }
-    check(block, "out of memory: the system has no {} bytes left ({} in use by tensors)", size, stats_.live);
-  }
+  void* block = take_cached(size);
+  if (!block) block = take_fresh(size, bytes);
   stats_.live += size;
   stats_.peak = std::max(stats_.peak, stats_.live);
-  if (poison_) std::memset(block, 0xFF, size);
+  if (poison_) source_.poison(block, caching_ ? size : bytes);
+  return block;
+}
+
+void* CachingAllocator::take_cached(size_t size) {
+  const auto found = free_.find(size);
+  if (found == free_.end() || found->second.empty()) return nullptr;
+  void* block = found->second.back();
+  found->second.pop_back();
+  stats_.cached -= size;
+  return block;
+}
+
+void* CachingAllocator::take_fresh(size_t size, size_t bytes) {
+  if (cap_ && stats_.live + stats_.cached + size > cap_) release_cached_locked();
+  check(!cap_ || stats_.live + size <= cap_, "out of memory: {} bytes wanted, {} in use, the cap is {} bytes", size,
+        stats_.live, cap_);
+  const size_t wanted = caching_ ? size : std::max<size_t>(bytes, 1);
+  void* block = source_.allocate(wanted);
+  if (!block) {
+    release_cached_locked();
+    block = source_.allocate(wanted);
+  }
+  check(block, "out of memory: the system has no {} bytes left ({} in use by tensors)", size, stats_.live);
+  if (!caching_) exact_.insert(block);
   return block;
 }
 
@@ -60,14 +79,14 @@ void CachingAllocator::deallocate(void* block, size_t bytes) noexcept {
   const size_t size = block_size(bytes);
   std::lock_guard lock(mutex_);
   stats_.live -= size;
-  if (!caching_) return std::free(block);
+  if (exact_.erase(block) || !caching_) return source_.release(block);
   free_[size].push_back(block);
   stats_.cached += size;
 }
 
 void CachingAllocator::release_cached_locked() {
   for (auto& [size, blocks] : free_)
-    for (void* block : blocks) std::free(block);
+    for (void* block : blocks) source_.release(block);
   free_.clear();
   stats_.cached = 0;
 }
@@ -107,8 +126,7 @@ CachingAllocator& cpu_allocator() {
   // Never destroyed: tensors with static lifetime may outlive any order of destruction.
   static CachingAllocator& allocator = *[] {
     auto* made = new CachingAllocator;
-    const char* choice = std::getenv("STIPPLE_ALLOCATOR");
-    if (choice && std::string_view(choice) == "system") made->set_caching(false);
+    made->set_caching(caching_is_wanted());
     return made;
   }();
   return allocator;

@@ -34,14 +34,11 @@ To convert(From x) {
 
 }  // namespace
 
-const char* name_of(Device device) { return device == Device::cpu ? "cpu" : "cuda"; }
-
-Storage::Storage(size_t size, Device where) : bytes(size), device(where) {
-  check(where == Device::cpu, "this build of stipple has no {} device", name_of(where));
-  data = static_cast<std::byte*>(cpu_allocator().allocate(size));
+Storage::Storage(size_t size, Device where) : bytes(size), device(where), allocator(&allocator_of(where)) {
+  data = static_cast<std::byte*>(allocator->allocate(size));
 }
 
-Storage::~Storage() { cpu_allocator().deallocate(data, bytes); }
+Storage::~Storage() { allocator->deallocate(data, bytes); }
 
 Tensor::Tensor(const Shape& shape, Dtype dtype, Device device)
     : storage_(std::make_shared<Storage>(shape.numel() * size_of(dtype), device)),
@@ -51,7 +48,10 @@ Tensor::Tensor(const Shape& shape, Dtype dtype, Device device)
 
 Tensor Tensor::zeros(const Shape& shape, Dtype dtype, Device device) {
   Tensor made(shape, dtype, device);
-  std::memset(made.mutable_bytes(), 0, made.nbytes());
+  if (device == Device::cpu)
+    std::memset(made.mutable_bytes(), 0, made.nbytes());
+  else
+    made.fill(0);
   return made;
 }
 
@@ -118,6 +118,10 @@ Tensor Tensor::clone() const {
 Tensor Tensor::to(Dtype dtype) const {
   if (dtype == dtype_ || !defined()) return *this;
   Tensor made(shape_, dtype, device());
+  if (device() == Device::cuda) {
+    cuda::convert(made, *this);
+    return made;
+  }
   for_dtype(dtype_, [&]<typename From>(From) {
     for_dtype(dtype, [&]<typename To>(To) {
       std::transform(data<From>(), data<From>() + numel_, made.mutable_data<To>(), convert<To, From>);
@@ -126,12 +130,20 @@ Tensor Tensor::to(Dtype dtype) const {
   return made;
 }
 
+Tensor Tensor::to(Device where) const {
+  if (!defined() || where == device()) return *this;
+  Tensor made(shape_, dtype_, where);
+  made.copy_from(*this);
+  return made;
+}
+
 void Tensor::copy_from(const Tensor& source) const {
   check(shape_ == source.shape_ && dtype_ == source.dtype_, "copy: {} into {}", describe(source), describe(*this));
-  if (nbytes()) std::memmove(mutable_bytes(), source.bytes(), nbytes());
+  copy_bytes(mutable_bytes(), device(), source.bytes(), source.device(), nbytes());
 }
 
 void Tensor::fill(double value) const {
+  if (device() == Device::cuda) return cuda::fill(*this, value);
   for_dtype(dtype_, [&]<typename T>(T) {
     std::fill_n(mutable_data<T>(), numel_, convert<T>(value));
   });

@@ -4,14 +4,12 @@
 #include <string>
 #include <vector>
 
+#include "tensor/device.h"
 #include "tensor/dtype.h"
 #include "tensor/error.h"
 #include "tensor/shape.h"
 
 namespace stipple {
-
-enum class Device { cpu, cuda };
-const char* name_of(Device);
 
 // The bytes behind one or more tensors. The version counts writes, so that packed or transformed copies of a weight
 // know when they are out of date.
@@ -25,6 +23,7 @@ struct Storage {
   size_t bytes = 0;
   Device device;
   uint64_t version = 0;
+  CachingAllocator* allocator;  // where the bytes come from and go back to
 };
 
 // A cheap handle on a dense, row-major array: copies share their elements, as in PyTorch. No strides: the views there are
@@ -63,7 +62,7 @@ class Tensor {
   template <typename T>
   T item() const;  // the only element
   template <typename T>
-  std::vector<T> to_vector() const { return {data<T>(), data<T>() + numel_}; }
+  std::vector<T> to_vector() const;
 
   Tensor reshape(const Shape&) const;                      // shares elements; the count must agree
   Tensor slice(int64_t begin, int64_t end) const;          // rows [begin, end) of the leading dimension; shares elements
@@ -71,8 +70,9 @@ class Tensor {
   Tensor operator[](int64_t row) const;                    // one row, without its leading dimension
   Tensor clone() const;
   Tensor to(Dtype) const;                                  // this tensor where it has that dtype already
+  Tensor to(Device) const;                                 // this tensor where it lives there already
 
-  void copy_from(const Tensor& source) const;  // same shape and dtype
+  void copy_from(const Tensor& source) const;  // same shape and dtype, on any device
   void fill(double value) const;
 
  private:
@@ -117,7 +117,13 @@ Tensor Tensor::of(const Shape& shape, std::span<const T> values) {
 template <typename T>
 T Tensor::item() const {
   check(numel_ == 1, "item: one element expected, the tensor is {}", describe(*this));
-  return *data<T>();
+  return to(Device::cpu).data<T>()[0];
+}
+
+template <typename T>
+std::vector<T> Tensor::to_vector() const {
+  const Tensor here = to(Device::cpu);
+  return {here.data<T>(), here.data<T>() + numel_};
 }
 
 }  // namespace stipple

@@ -27,9 +27,9 @@ Tensor make_input(const OpInput& input, uint64_t seed) {
   return x;
 }
 
-Tensor upstream(const Tensor& y) {
+Tensor upstream(const Tensor& y, Dtype rounded_to = Dtype::f32) {
   PhiloxGenerator generator(kUpstreamSeed);
-  return normal(generator, y.shape(), y.dtype());
+  return normal(generator, y.shape(), rounded_to).to(y.dtype()).to(y.device());
 }
 
 std::vector<Var> leaves_of(const std::vector<Tensor>& inputs) {
@@ -136,6 +136,12 @@ OpFamily::OpFamily(const char* name, Declare* declare) : name_(name), declare_(d
 
 const std::vector<const OpFamily*>& OpFamily::all() { return registry(); }
 
+const OpFamily& OpFamily::named(const std::string& name) {
+  const auto found = std::find_if(all().begin(), all().end(), [&](const OpFamily* f) { return f->name() == name; });
+  check(found != all().end(), "there is no operation '{}' in tests/ops", name);
+  return **found;
+}
+
 std::vector<OpCase> OpFamily::cases() const {
   OpCases add;
   declare_(add);
@@ -150,14 +156,17 @@ std::string title(const OpCase& c) {
 
 std::vector<Tensor> make_inputs(const OpCase& c, Dtype dtype) {
   std::vector<Tensor> inputs;
-  for (const OpInput& input : c.inputs) inputs.push_back(make_input(input, inputs.size()).to(dtype));
+  for (const OpInput& input : c.inputs) {
+    const bool keeps = input.parameter && dtype == Dtype::bf16;
+    inputs.push_back(make_input(input, inputs.size()).to(keeps ? Dtype::f32 : dtype));
+  }
   return inputs;
 }
 
-OpResult evaluate(const OpCase& c, const std::vector<Tensor>& inputs) {
+OpResult evaluate(const OpCase& c, const std::vector<Tensor>& inputs, Dtype gradient) {
   const std::vector<Var> in = leaves_of(inputs);
   const Var y = c.call(in);
-  return {y.value(), grad(y, in, upstream(y.value()))};
+  return {y.value(), grad(y, in, upstream(y.value(), gradient))};
 }
 
 std::set<std::string> operations_recorded(const OpCase& c) {

@@ -28,8 +28,12 @@ namespace stipple {
 struct OpInput {
   Shape shape;
   double mean = 0, deviation = 1;
+  bool parameter = false;  // stays f32 where the others are bf16
 };
 inline OpInput normal(const Shape& shape, double mean = 0, double deviation = 1) { return {shape, mean, deviation}; }
+inline OpInput parameter(const Shape& shape, double mean = 0, double deviation = 1) {
+  return {shape, mean, deviation, true};
+}
 
 struct OpCase {
   std::string name = {};  // what tells it from others of the same shapes
@@ -57,6 +61,7 @@ class OpFamily {
   const char* name() const { return name_; }
   std::vector<OpCase> cases() const;
   static const std::vector<const OpFamily*>& all();
+  static const OpFamily& named(const std::string& name);
 
  private:
   const char* name_;
@@ -72,8 +77,8 @@ struct OpResult {
   Tensor y;
   std::vector<Tensor> gradients;  // of the inputs
 };
-// Forward, and backward from a gradient that is N(0, 1).
-OpResult evaluate(const OpCase&, const std::vector<Tensor>& inputs);
+// Forward, and backward from a gradient that is N(0, 1), its numbers rounded to `gradient`.
+OpResult evaluate(const OpCase&, const std::vector<Tensor>& inputs, Dtype gradient = Dtype::f32);
 
 void check_cases(const OpFamily&);  // all of the above, as Catch2 assertions
 

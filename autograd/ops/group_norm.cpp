@@ -9,8 +9,9 @@ Var group_norm(const Var& x, const Var& gamma, const Var& beta, const GroupNormO
                 [o, x = save_if(any, x.value()), gamma = gamma.value(), beta = beta.value(), mean = out.mean,
                  rstd = out.rstd](const Tensor& dy, Destinations& to) {
                   const Shape c = gamma.shape();
+                  const Dtype dtype = gamma.dtype();
                   kernels::group_norm_backward(
-                      {to.activation(0, x), to.parameter(1, c, dy.dtype()), to.parameter(2, c, dy.dtype())}, dy, x,
+                      {to.activation(0, x), to.parameter(1, c, dtype), to.parameter(2, c, dtype)}, dy, x,
                       gamma, beta, mean, rstd, o);
                 });
 }

@@ -23,7 +23,7 @@ OP_CASES(group_norm) {
   for (const auto& [x, groups] : kDims)
     for (const bool silu : {false, true})
       add({.name = fmt::format("{} groups{}", groups, silu ? ", silu" : ""),
-           .inputs = {normal(x, 0.5, 2), normal({x[-1]}, 1), normal({x[-1]})},
+           .inputs = {normal(x, 0.5, 2), parameter({x[-1]}, 1), parameter({x[-1]})},
            .call = [o = GroupNormOptions{groups, 1e-5, silu}](auto& in) { return group_norm(in[0], in[1], in[2], o); },
            .tolerance = tolerance(x, groups),
            .bytes = 8.0 * x.numel()});

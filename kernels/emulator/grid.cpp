@@ -1,0 +1,68 @@
+#include "kernels/emulator/grid.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <string_view>
+
+#include "kernels/emulator/block.h"
+#include "kernels/emulator/checker.h"
+#include "kernels/emulator/emulator.h"
+
+namespace emulator {
+namespace {
+
+std::atomic<Mode>& chosen_mode() {
+  static std::atomic<Mode> chosen = [] {
+    const char* wanted = std::getenv("STIPPLE_EMULATOR");
+    return wanted && std::string_view(wanted) == "check" ? Mode::check : Mode::fast;
+  }();
+  return chosen;
+}
+
+Observer* observer_for(Mode wanted) {
+  static thread_local Checker checker;
+  return wanted == Mode::check ? &checker : nullptr;
+}
+
+std::string run_block(const Launch& launch, int64_t number) {
+  static thread_local std::unique_ptr<Processor> processor;
+  if (!processor) processor = std::make_unique<Processor>();
+  const unsigned i = static_cast<unsigned>(number), x = launch.blocks.x, y = launch.blocks.y;
+  const uint3 index{i % x, i / x % y, i / x / y};
+  std::string report = Block(*processor, launch, index, observer_for(mode())).run();
+  if (!report.empty()) processor.reset();  // the threads that were stopped leave their stacks as they are
+  return report;
+}
+
+}  // namespace
+
+void set_mode(Mode wanted) { chosen_mode() = wanted; }
+Mode mode() { return chosen_mode(); }
+
+bool can_check() {
+#ifdef STIPPLE_EMULATOR_HOOKS
+  return true;
+#else
+  return false;
+#endif
+}
+
+std::string run_grid(const Launch& launch) {
+  const int64_t blocks = int64_t{launch.blocks.x} * launch.blocks.y * launch.blocks.z;
+  std::atomic<int64_t> failed = blocks;
+  std::string failure;
+#pragma omp parallel for schedule(dynamic)
+  for (int64_t i = 0; i < blocks; ++i) {
+    if (failed < i) continue;
+    const std::string report = run_block(launch, i);
+    if (report.empty()) continue;
+#pragma omp critical
+    if (i < failed) {
+      failed = i;
+      failure = report;
+    }
+  }
+  return failure;
+}
+
+}  // namespace emulator

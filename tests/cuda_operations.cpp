@@ -1,0 +1,95 @@
+#include <algorithm>
+
+#include "kernels/cpu/parallel.h"
+#include "tensor/allocator.h"
+#include "tests/catch.h"
+#include "tests/compare.h"
+#include "tests/op_cases.h"
+#include "tests/rung_guard.h"
+
+// Every CUDA kernel against its CPU twin, over all cases of tests/ops, on a GPU or on the emulator.
+
+namespace stipple {
+namespace {
+
+// The operations of tests/ops that have CUDA kernels, and whether in bf16, too (the gradient of a quotient is a sum of
+// several roundings). A new kernel adds a line.
+struct OnCuda {
+  const char* operation;
+  bool bf16;
+};
+// clang-format off
+const std::vector<OnCuda> kOnCuda = {
+    {"activation", true},
+    {"add", true},
+    {"subtract", true},
+    {"multiply", true},
+    {"divide", false},
+    {"affine", true},
+    {"sum", true},
+    {"group_norm", true},
+};
+// clang-format on
+
+std::vector<Tensor> on(Device device, const std::vector<Tensor>& tensors) {
+  std::vector<Tensor> moved;
+  for (const Tensor& t : tensors) moved.push_back(t.to(device));
+  return moved;
+}
+
+std::vector<Tensor> in_f32(const std::vector<Tensor>& tensors) {
+  std::vector<Tensor> converted;
+  for (const Tensor& t : tensors) converted.push_back(t.to(Dtype::f32));
+  return converted;
+}
+
+OpResult on_cuda(const OpCase& c, const std::vector<Tensor>& inputs, Dtype dtype) {
+  const OpResult result = evaluate(c, on(Device::cuda, inputs), dtype);
+  return {result.y.to(Device::cpu), on(Device::cpu, result.gradients)};
+}
+
+void check_same_bits(const OpResult& a, const OpResult& b) {
+  CHECK(same_bits(a.y, b.y));
+  for (size_t i = 0; i < a.gradients.size(); ++i) {
+    INFO("gradient of input " << i);
+    CHECK(same_bits(a.gradients[i], b.gradients[i]));
+  }
+}
+
+void check_close(const OpResult& cuda, const OpResult& cpu, double tolerance) {
+  CHECK(relative_error(cuda.y, cpu.y) <= tolerance);
+  for (size_t i = 0; i < cuda.gradients.size(); ++i) {
+    INFO("gradient of input " << i);
+    CHECK(relative_error(cuda.gradients[i], cpu.gradients[i]) <= tolerance);
+  }
+}
+
+// Either twin may be as far from the truth as the case's tolerance; a case whose f32 gradient is a difference of equals
+// has no better one in bf16.
+double tolerance(const OpCase& c, Dtype dtype) {
+  return dtype == Dtype::f32 ? std::max(1e-5, 3 * c.tolerance) : std::max(1e-2, 1e3 * c.tolerance);
+}
+
+void check_twins(const OpCase& c, Dtype dtype) {
+  INFO(name_of(dtype));
+  const std::vector<Tensor> inputs = make_inputs(c, dtype);
+  allocator_of(Device::cuda).set_poison(true);  // what a kernel never writes is NaN
+  const OpResult first = on_cuda(c, inputs, dtype);
+  allocator_of(Device::cuda).set_poison(false);
+  check_close(first, evaluate(c, in_f32(inputs), dtype), tolerance(c, dtype));
+  INFO("a second run");
+  check_same_bits(on_cuda(c, inputs, dtype), first);
+}
+
+}  // namespace
+
+TEST_CASE("every CUDA kernel gives what its CPU twin gives", "[cuda]") {
+  for (const OnCuda& kernel : kOnCuda)
+    for (const OpCase& c : OpFamily::named(kernel.operation).cases()) {
+      INFO(kernel.operation << ' ' << title(c));
+      check_twins(c, Dtype::f32);
+      if (kernel.bf16) check_twins(c, Dtype::bf16);
+    }
+}
+
+}  // namespace stipple
