@@ -5,6 +5,7 @@
 
 #include "apps/command.h"
 #include "apps/progress.h"
+#include "apps/sampler_flags.h"
 #include "diffusion/generate.h"
 #include "diffusion/image/encode.h"
 #include "diffusion/image/grid.h"
@@ -87,21 +88,23 @@ void run(SampleCommand& o) {
   const Tensor images = generate(*pipeline, g);
   if (!images) throw Interrupted{};
   const auto files = write_images(o, images, static_cast<int64_t>(listed.size()));
-  if (o.common.json) std::printf("%s\n", nlohmann::ordered_json{{"images", images.dim(0)}, {"files", files}}.dump().c_str());
+  if (o.common.json)
+    std::printf("%s\n", nlohmann::ordered_json{{"images", images.dim(0)}, {"files", files}}.dump().c_str());
 }
 
-void add_sampler_flags(CLI::App& c, GenerateOptions& g) {
-  c.add_option("--sampler", g.sampler, "ddpm, ddim (default: the pipeline's)");
-  c.add_option("--steps", g.steps, "denoising steps (default: DDPM all, others 50)")->check(CLI::Range(1, 1000000));
-  c.add_option("--eta", g.step.eta, "DDIM: share of DDPM's noise")->check(CLI::NonNegativeNumber)->capture_default_str();
-  c.add_flag("--use-clipped-model-output", g.step.use_clipped_model_output, "DDIM: recompute the noise from the clipped image");
-  c.add_option("--guidance-scale,--cfg-scale", g.guidance_scale, "classifier-free guidance; 1: none")->capture_default_str();
+void add_drawing_flags(CLI::App& c, GenerateOptions& g) {
+  c.add_option("--guidance-scale,--cfg-scale", g.guidance_scale, "classifier-free guidance; 1: none")
+      ->capture_default_str();
   c.add_option("--height", g.height, "default: the network's sample_size")->check(CLI::Range(1, 65536));
   c.add_option("--width", g.width)->check(CLI::Range(1, 65536));
   c.add_option("--rng", g.rng, "random numbers: philox (the same on every device) or torch (PyTorch's on the CPU)")
-      ->check(CLI::IsMember({"philox", "torch"}))->capture_default_str();
-  c.add_option("--batch-size", g.batch_size, "images drawn together")->check(CLI::Range(1, 65536))->capture_default_str();
-  c.add_option("--noise", g.noise_file, "safetensors: start from `noise`, take step k's from noise.00k, instead of seeds");
+      ->check(CLI::IsMember({"philox", "torch"}))
+      ->capture_default_str();
+  c.add_option("--batch-size", g.batch_size, "images drawn together")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  c.add_option("--noise", g.noise_file,
+               "safetensors: start from `noise`, take step k's from noise.00k, instead of seeds");
   c.add_option("--trajectory", g.trajectory_file, "safetensors to write: step.000, ..., x0.000, ...");
 }
 
@@ -112,11 +115,14 @@ void add_sample(CLI::App& app) {
   CLI::App* command = app.add_subcommand("sample", "draw pictures with a pipeline");
   command->add_option("--model", o->model, "pipeline folder")->required();
   command->add_option("--out", o->out, "PNG: a grid, or with --separate the name to which seeds are added")->required();
-  command->add_option("--count", o->count, "pictures, of --seed, --seed + 1, ... (default 16)")->check(CLI::Range(1, 1 << 20));
+  command->add_option("--count", o->count, "pictures, of --seed, --seed + 1, ... (default 16)")
+      ->check(CLI::Range(1, 1 << 20));
   command->add_option("--seeds", o->seeds, "instead: 0-15 or 3,7,9")->excludes("--count");
-  command->add_option("--class", o->classes, "classes to draw, e.g. 3 or 0-9; those of a list share the pictures, a row each");
+  command->add_option("--class", o->classes,
+                      "classes to draw, e.g. 3 or 0-9; those of a list share the pictures, a row each");
   command->add_option("--nrow", o->nrow, "pictures in a row of the grid (default 8)")->check(CLI::Range(1, 65536));
   command->add_flag("--separate", o->separate, "one file a picture");
+  add_drawing_flags(*command, o->generate);
   add_sampler_flags(*command, o->generate);
   o->common.add_to(*command, true, true);
   command->callback([o] { run(*o); });

@@ -44,9 +44,15 @@ BatchNoise noise_from_file(const std::string& path, const Shape& shape, std::sha
 }
 
 // diffusers' pipelines default to all of DDPM's steps and to 50 of the others'.
-int64_t default_steps(const std::string& sampler, const SchedulerConfig& config) {
-  const bool ddpm = sampler == "ddpm" || sampler == "DDPMScheduler";
-  return std::min<int64_t>(ddpm ? 1000 : 50, config.num_train_timesteps);
+int64_t default_steps(const SchedulerConfig& config) {
+  return std::min<int64_t>(config.class_name == "DDPMScheduler" ? 1000 : 50, config.num_train_timesteps);
+}
+
+SchedulerConfig scheduler_of(const SchedulerConfig& of_pipeline, const GenerateOptions& o) {
+  SchedulerConfig config = of_pipeline.as(scheduler_class(o.sampler.empty() ? of_pipeline.class_name : o.sampler));
+  for (const auto& [key, value] : o.scheduler) config.set(key, value, "sampler");
+  config.check("sampler");
+  return config;
 }
 
 // One call of generate(): the checked options and what they mean for this pipeline.
@@ -58,8 +64,8 @@ class Generation {
     height_ = o.height ? o.height : *unet.sample_height;
     width_ = o.width ? o.width : *unet.sample_width;
     unet.check_size(height_, width_);
-    sampler_ = o.sampler.empty() ? pipeline.scheduler.class_name : o.sampler;
-    steps_ = o.steps ? o.steps : default_steps(sampler_, pipeline.scheduler);
+    scheduler_ = scheduler_of(pipeline.scheduler, o);
+    steps_ = o.steps ? o.steps : default_steps(scheduler_);
     count_ = o.noise_file.empty() ? static_cast<int64_t>(o.seeds.size()) : noise_count(o.noise_file);
     check(count_ >= 1, "there is nothing to draw: no seeds and no noise");
     check(o.classes.empty() || static_cast<int64_t>(o.classes.size()) == count_, "{} classes for {} images",
@@ -119,7 +125,7 @@ class Generation {
   Tensor draw(int64_t begin, int64_t end) {
     const NoGrad no_grad;
     auto step = std::make_shared<int64_t>(0);
-    const auto sampler = make_sampler(sampler_, pipeline_.scheduler, steps_, options_.step);
+    const auto sampler = make_sampler(scheduler_.class_name, scheduler_, steps_, options_.step);
     const BatchNoise random = noise(begin, end, step);
     SamplingOptions watch;
     watch.cancelled = options_.cancelled;
@@ -140,7 +146,7 @@ class Generation {
   Pipeline& pipeline_;
   const GenerateOptions& options_;
   int64_t height_, width_, steps_, count_, batch_ = 0, batches_ = 1;
-  std::string sampler_;
+  SchedulerConfig scheduler_;
   std::vector<std::pair<std::string, Tensor>> trajectory_;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,9 +12,11 @@ namespace stipple {
 
 // What to draw with a pipeline.
 struct GenerateOptions {
-  std::string sampler;       // "ddpm", "ddim", ...; empty: what the pipeline's scheduler_config.json names
-  int64_t steps = 0;         // 0: diffusers' default for the sampler (DDPM 1000, others 50)
+  std::string sampler;  // "ddpm", "ddim", "euler", ...; empty: what the pipeline's scheduler_config.json names
+  int64_t steps = 0;    // 0: diffusers' default for the sampler (DDPM 1000, others 50)
   StepOptions step;
+  std::map<std::string, std::string>
+      scheduler;                  // keys of scheduler_config.json and what they are to be instead, as JSON
   int64_t height = 0, width = 0;  // 0: the network's sample_size
   double guidance_scale = 1;      // other than 1: classifier-free guidance
   std::vector<uint64_t> seeds;    // one an image
@@ -21,7 +24,8 @@ struct GenerateOptions {
   std::string rng = "philox";     // or "torch": the numbers of torch.manual_seed(seed)
   int64_t batch_size = 64;        // images drawn together
 
-  std::string noise_file;  // safetensors: `noise` [N,C,H,W] to start from, noise.000, ... for the steps; instead of seeds
+  std::string
+      noise_file;  // safetensors: `noise` [N,C,H,W] to start from, noise.000, ... for the steps; instead of seeds
   std::string trajectory_file;  // safetensors to write: step.000, ..., x0.000, ..., NCHW
 
   std::function<void(int64_t done, int64_t total)> on_step;  // denoising steps over all batches

@@ -37,6 +37,8 @@ Tensor sample(Sampler& sampler, const Predict& predict, const Tensor& start, con
   const std::vector<double>& timesteps = sampler.timesteps();
   check(options.first < timesteps.size(), "sample: begins with timestep number {} of {}", options.first,
         timesteps.size());
+  check(options.first % sampler.order() == 0, "sample: begins with timestep number {}, inside a step of {} timesteps",
+        options.first, sampler.order());
   Tensor x = options.first == 0 ? kernels::affine(start, sampler.init_noise_sigma(), 0) : start;
   for (size_t index = options.first; index < timesteps.size(); ++index) {
     if (options.cancelled && options.cancelled()) return {};

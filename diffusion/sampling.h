@@ -5,19 +5,19 @@
 
 // From noise to images: the one loop over a sampler's timesteps.
 //
-//   for each timestep:   m = predict(scale_model_input(x), t);   x = step(m, x)
+//   for each timestep:   m = predict(scale_model_input(x), t);   guide(x, m);   x = step(m, x);   on_step(x)
 //
 // Whatever steers a trajectory enters here, at one of four points, and works with every sampler:
-//   start      Image-to-image (Meng et al. 2021, arXiv:2108.01073) begins at `first`, from an image noised to that
-//   timestep. predict    A guidance that changes what the network answers is a Predict made from others:
-//   classifier_free() below. A
-//              gradient through the network runs it on Vars in there, and finds the clean image by
-//              Sampler::clean_from().
-//   guide      A guidance that moves the image before the step, e.g. along the gradient of a loss of the clean image
-//              (Dhariwal & Nichol 2021, arXiv:2105.05233, section 4), changes sample (or model_output) here.
-//   on_step    What holds after the step: progress, grids, and inpainting (Lugmayr et al. 2022, arXiv:2201.09865),
-//   which
-//              overwrites result.sample outside its mask with NoiseSchedule::add_noise() of the known image.
+//
+// start     Image-to-image (Meng et al. 2021, arXiv:2108.01073) begins at `first`, from Sampler::add_noise() of an
+// image. predict   A guidance that changes what the network answers is a Predict made from others: classifier_free()
+// below. guide     A guidance that moves the image before the step, e.g. along the gradient of a loss of the clean
+// image
+//           (Dhariwal & Nichol 2021, arXiv:2105.05233, section 4), changes sample (or model_output) here. The clean
+//           image is Sampler::clip() of Sampler::clean_from(), a linear function of both. A gradient through the
+//           network is taken on the tape that a Predict of one's own left behind.
+// on_step   What holds after the step: progress, grids, and inpainting (Lugmayr et al. 2022, arXiv:2201.09865), which
+//           overwrites result.sample outside its mask with Sampler::add_noise() of the known image.
 
 namespace stipple {
 
@@ -32,7 +32,7 @@ using LabelledPredict = std::function<Tensor(const Tensor& x, double timestep, c
 Predict classifier_free(LabelledPredict network, const Tensor& labels, int64_t unconditional, double scale);
 
 struct SamplingOptions {
-  size_t first = 0;  // index of the timestep to begin with
+  size_t first = 0;  // index of the timestep to begin with, a multiple of the sampler's order()
   std::function<void(size_t index, Tensor& sample, Tensor& model_output)> guide;
   std::function<void(size_t index, size_t total, StepResult& result)> on_step;
   std::function<bool()> cancelled;  // asked before each timestep

@@ -1,7 +1,8 @@
 #include <algorithm>
+#include <cmath>
 #include <initializer_list>
 #include <nlohmann/json.hpp>
-#include <set>
+#include <optional>
 
 #include "diffusion/scheduler.h"
 
@@ -10,32 +11,86 @@ namespace {
 
 using nlohmann::json;
 
-// The one list of keys: visit(key, member) for each.
-template <typename Config, typename Visit>
-void for_each_key(Config& c, const Visit& visit) {
-  visit("_class_name", c.class_name);
-  visit("num_train_timesteps", c.num_train_timesteps);
-  visit("beta_start", c.beta_start);
-  visit("beta_end", c.beta_end);
-  visit("beta_schedule", c.beta_schedule);
-  visit("trained_betas", c.trained_betas);
-  visit("prediction_type", c.prediction_type);
-  visit("variance_type", c.variance_type);
-  visit("clip_sample", c.clip_sample);
-  visit("clip_sample_range", c.clip_sample_range);
-  visit("thresholding", c.thresholding);
-  visit("dynamic_thresholding_ratio", c.dynamic_thresholding_ratio);
-  visit("sample_max_value", c.sample_max_value);
-  visit("timestep_spacing", c.timestep_spacing);
-  visit("steps_offset", c.steps_offset);
-  visit("rescale_betas_zero_snr", c.rescale_betas_zero_snr);
-  visit("set_alpha_to_one", c.set_alpha_to_one);
+// Which classes know a key, by the first letters of their names.
+enum Known : unsigned {
+  kDdpm = 1,
+  kDdim = 2,
+  kInverse = 4,
+  kDpm = 8,
+  kEuler = 16,
+  kAncestral = 32,
+  kHeun = 64,
+  kAll = 127,
+  kClipped = kDdpm | kDdim | kInverse | kHeun,
+  kThresholded = kDdpm | kDdim | kDpm,
+  kRespaced = kDpm | kEuler | kHeun,
+};
+
+struct Key {
+  const char* name;
+  unsigned known;
+};
+
+// The one list of keys: visit(key, pointer to member) for each.
+template <typename Visit>
+void for_each_key(const Visit& visit) {
+  using C = SchedulerConfig;
+  visit(Key{"num_train_timesteps", kAll}, &C::num_train_timesteps);
+  visit(Key{"beta_start", kAll}, &C::beta_start);
+  visit(Key{"beta_end", kAll}, &C::beta_end);
+  visit(Key{"beta_schedule", kAll}, &C::beta_schedule);
+  visit(Key{"trained_betas", kAll}, &C::trained_betas);
+  visit(Key{"prediction_type", kAll}, &C::prediction_type);
+  visit(Key{"timestep_spacing", kAll}, &C::timestep_spacing);
+  visit(Key{"steps_offset", kAll}, &C::steps_offset);
+  visit(Key{"rescale_betas_zero_snr", kAll & ~kHeun}, &C::rescale_betas_zero_snr);
+  visit(Key{"variance_type", kDdpm | kDpm}, &C::variance_type);
+  visit(Key{"clip_sample", kClipped}, &C::clip_sample);
+  visit(Key{"clip_sample_range", kClipped}, &C::clip_sample_range);
+  visit(Key{"thresholding", kThresholded}, &C::thresholding);
+  visit(Key{"dynamic_thresholding_ratio", kThresholded}, &C::dynamic_thresholding_ratio);
+  visit(Key{"sample_max_value", kThresholded}, &C::sample_max_value);
+  visit(Key{"set_alpha_to_one", kDdim | kInverse}, &C::set_alpha_to_one);
+  visit(Key{"use_karras_sigmas", kRespaced}, &C::use_karras_sigmas);
+  visit(Key{"use_exponential_sigmas", kRespaced}, &C::use_exponential_sigmas);
+  visit(Key{"use_beta_sigmas", kRespaced}, &C::use_beta_sigmas);
+  visit(Key{"use_lu_lambdas", kDpm}, &C::use_lu_lambdas);
+  visit(Key{"sigma_min", kRespaced}, &C::sigma_min);  // Euler's, but diffusers lets the others find it, too
+  visit(Key{"sigma_max", kRespaced}, &C::sigma_max);
+  visit(Key{"final_sigmas_type", kDpm | kEuler}, &C::final_sigmas_type);
+  visit(Key{"interpolation_type", kEuler}, &C::interpolation_type);
+  visit(Key{"timestep_type", kEuler}, &C::timestep_type);
+  visit(Key{"solver_order", kDpm}, &C::solver_order);
+  visit(Key{"algorithm_type", kDpm}, &C::algorithm_type);
+  visit(Key{"solver_type", kDpm}, &C::solver_type);
+  visit(Key{"lower_order_final", kDpm}, &C::lower_order_final);
+  visit(Key{"euler_at_final", kDpm}, &C::euler_at_final);
+  visit(Key{"lambda_min_clipped", kDpm}, &C::lambda_min_clipped);
+}
+
+// Keys of diffusers' that change nothing here: of classes that are not here, or of features that must be off.
+constexpr const char* kOtherKeys[] = {
+    "_class_name",     "_diffusers_version",  "_name_or_path", "skip_prk_steps",    "flow_shift",
+    "time_shift_type", "predict_x0",          "solver_p",      "disable_corrector", "shift_terminal",
+    "sigma_data",      "sigma_schedule",      "rho",           "set_alpha_to_zero", "noise_sampler_seed",
+    "use_flow_sigmas", "use_dynamic_shifting"};
+constexpr const char* kMustBeOff[] = {"use_flow_sigmas", "use_dynamic_shifting"};
+
+unsigned class_bit(const std::string& name) {
+  if (name == "DDIMScheduler") return kDdim;
+  if (name == "DDIMInverseScheduler") return kInverse;
+  if (name == "DPMSolverMultistepScheduler") return kDpm;
+  if (name == "EulerDiscreteScheduler") return kEuler;
+  if (name == "EulerAncestralDiscreteScheduler") return kAncestral;
+  if (name == "HeunDiscreteScheduler") return kHeun;
+  return name == "DDPMScheduler" ? kDdpm : kAll;  // all: of a class that is not here, nothing is known
 }
 
 bool fits(const json& value, const std::string&) { return value.is_string(); }
 bool fits(const json& value, bool) { return value.is_boolean(); }
 bool fits(const json& value, int64_t) { return value.is_number_integer(); }
-bool fits(const json& value, double) { return value.is_number(); }
+bool fits(const json& value, double) { return value.is_number() || value == "-Infinity" || value == "Infinity"; }
+bool fits(const json& value, const std::optional<double>&) { return value.is_number(); }
 bool fits(const json& value, const std::optional<std::vector<double>>&) {
   return value.is_array() && std::all_of(value.begin(), value.end(), [](const json& v) { return v.is_number(); });
 }
@@ -44,35 +99,107 @@ const char* expected(const std::string&) { return "a string"; }
 const char* expected(bool) { return "true or false"; }
 const char* expected(int64_t) { return "an integer"; }
 const char* expected(double) { return "a number"; }
+const char* expected(const std::optional<double>&) { return "a number"; }
 const char* expected(const std::optional<std::vector<double>>&) { return "a list of numbers"; }
 
 template <typename T>
 void read(const json& value, T& to) {
   to = value.get<T>();
 }
-void read(const json& value, std::optional<std::vector<double>>& to) { to = value.get<std::vector<double>>(); }
+void read(const json& value, double& to) {
+  if (value.is_number())
+    to = value.get<double>();
+  else
+    to = (value == "Infinity" ? 1 : -1) * std::numeric_limits<double>::infinity();
+}
+template <typename T>
+void read(const json& value, std::optional<T>& to) {
+  to = value.get<T>();
+}
 
+// Null is for what has no JSON: no value, and the infinity that is a default.
 template <typename T>
 json write(const T& value) {
   return value;
 }
-json write(const std::optional<std::vector<double>>& value) { return value ? json(*value) : json(nullptr); }
+json write(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
+json write(const std::string& value) { return value.empty() ? json(nullptr) : json(value); }
+template <typename T>
+json write(const std::optional<T>& value) {
+  return value ? json(*value) : json(nullptr);
+}
+
+// Python writes -Infinity, which JSON has not: such a bare word becomes a string.
+std::string quote_infinities(const std::string& text) {
+  std::string quoted;
+  bool inside = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '"' && (i == 0 || text[i - 1] != '\\')) inside = !inside;
+    const bool minus = text.compare(i, 9, "-Infinity") == 0, plus = text.compare(i, 8, "Infinity") == 0;
+    if (inside || !(minus || plus)) {
+      quoted += text[i];
+      continue;
+    }
+    quoted += minus ? "\"-Infinity\"" : "\"Infinity\"";
+    i += minus ? 8 : 7;
+  }
+  return quoted;
+}
 
 json parse_object(const std::string& text, const std::string& file) {
-  const json object = json::parse(text, nullptr, false);
+  const json object = json::parse(quote_infinities(text), nullptr, false);
   check(object.is_object(), "{}: is no JSON object", file);
   return object;
+}
+
+std::string class_of(const json& object, const std::string& file) {
+  const auto found = object.find("_class_name");
+  if (found == object.end() || found->is_null()) return "DDPMScheduler";
+  check(found->is_string(), "{}: _class_name is {}, expected a string", file, found->dump());
+  return found->get<std::string>();
+}
+
+void check_off(const json& object, const std::string& file) {
+  for (const char* key : kMustBeOff) {
+    const json value = object.value(key, json(false));
+    check(value.is_null() || value == false, "{}: {} {} is not supported; it must be false", file, key, value.dump());
+  }
+}
+
+void report_unknown(const json& object, const std::string& file, std::vector<std::string>& notices) {
+  std::set<std::string> known(std::begin(kOtherKeys), std::end(kOtherKeys));
+  for_each_key([&](const Key& key, auto) { known.insert(key.name); });
+  for (const auto& [key, value] : object.items())
+    if (!known.count(key)) notices.push_back(fmt::format("{}: {} is unknown and ignored", file, key));
+}
+
+template <typename T>
+void read_checked(const json& value, const char* key, T& member, const std::string& where) {
+  check(fits(value, member), "{}: {} is {}, expected {}", where, key, value.dump(), expected(member));
+  read(value, member);
 }
 
 void check_name(const std::string& where, const char* key, const std::string& value,
                 std::initializer_list<const char*> names) {
   if (std::find(names.begin(), names.end(), value) != names.end()) return;
   std::string list;
-  for (const char* name : names) list += (list.empty() ? "" : ", ") + std::string(name);
+  for (const char* name : names) list += (list.empty() ? "" : ", ") + std::string(*name ? name : "none");
   fail("{}: {} '{}' is not supported; there are {}", where, key, value, list);
 }
 
+void check_names(const SchedulerConfig& c, const std::string& where) {
+  check_name(where, "beta_schedule", c.beta_schedule,
+             {"linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "exp", "laplace"});
+  check_name(where, "prediction_type", c.prediction_type, {"epsilon", "sample", "v_prediction"});
+  check_name(where, "timestep_spacing", c.timestep_spacing, {"leading", "linspace", "trailing"});
+  check_name(where, "final_sigmas_type", c.final_sigmas_type, {"zero", "sigma_min"});
+  check_name(where, "interpolation_type", c.interpolation_type, {"linear", "log_linear"});
+  check_name(where, "timestep_type", c.timestep_type, {"discrete", "continuous"});
+}
+
 void check_betas(const SchedulerConfig& c, const std::string& where) {
+  check(c.beta_start > 0 && c.beta_end < 1 && c.beta_end > 0 && c.beta_start < 1,
+        "{}: beta_start {} and beta_end {}; a beta is above 0 and below 1", where, c.beta_start, c.beta_end);
   if (!c.trained_betas) return;
   check(static_cast<int64_t>(c.trained_betas->size()) == c.num_train_timesteps,
         "{}: trained_betas holds {} numbers, num_train_timesteps is {}", where, c.trained_betas->size(),
@@ -83,46 +210,75 @@ void check_betas(const SchedulerConfig& c, const std::string& where) {
 
 }  // namespace
 
+SchedulerConfig SchedulerConfig::defaults(const std::string& class_name) {
+  SchedulerConfig c;
+  c.class_name = class_name;
+  const unsigned kind = class_bit(class_name);
+  if (kind == kHeun) c.beta_start = 0.00085, c.beta_end = 0.012, c.clip_sample = false;
+  if (kind == kDpm) c.variance_type = "";
+  if (kind == kDpm || kind == kEuler || kind == kAncestral || kind == kHeun) c.timestep_spacing = "linspace";
+  return c;
+}
+
 SchedulerConfig SchedulerConfig::from_json(const std::string& text, const std::string& file,
                                            std::vector<std::string>& notices) {
   const json object = parse_object(text, file);
-  SchedulerConfig config;
-  std::set<std::string> known = {"_diffusers_version", "_name_or_path"};
-  for_each_key(config, [&](const char* key, auto& member) {
-    known.insert(key);
-    const auto found = object.find(key);
+  SchedulerConfig config = defaults(class_of(object, file));
+  for_each_key([&](const Key& key, auto member) {
+    const auto found = object.find(key.name);
     if (found == object.end() || found->is_null()) return;
-    stipple::check(fits(*found, member), "{}: {} is {}, expected {}", file, key, found->dump(), expected(member));
-    read(*found, member);
+    read_checked(*found, key.name, config.*member, file);
+    config.given.insert(key.name);
   });
-  for (const auto& [key, value] : object.items())
-    if (!known.count(key)) notices.push_back(fmt::format("{}: {} is unknown and ignored", file, key));
+  check_off(object, file);
+  report_unknown(object, file, notices);
   config.check(file);
   return config;
 }
 
 std::string SchedulerConfig::to_json() const {
-  json object;
-  for_each_key(*this, [&](const char* key, const auto& member) { object[key] = write(member); });
-  object.erase(class_name == "DDIMScheduler" ? "variance_type" : "set_alpha_to_one");
+  json object = {{"_class_name", class_name}};
+  for_each_key([&](const Key& key, auto member) {
+    const json value = write(this->*member);
+    const bool wanted = (key.known & class_bit(class_name)) || given.count(key.name);
+    if (wanted && !value.is_null()) object[key.name] = value;
+  });
   return object.dump(2) + "\n";
 }
 
+SchedulerConfig SchedulerConfig::as(const std::string& other) const {
+  SchedulerConfig to = defaults(other);
+  const SchedulerConfig from_default = defaults(class_name);
+  to.given = given;
+  for_each_key([&](const Key& key, auto member) {
+    const bool said = given.count(key.name) || this->*member != from_default.*member;
+    if (said && (key.known & class_bit(other))) to.*member = this->*member;
+  });
+  return to;
+}
+
+void SchedulerConfig::set(const std::string& key, const std::string& value, const std::string& where) {
+  bool known = false;
+  json parsed = json::parse(quote_infinities(value), nullptr, false);
+  if (parsed.is_discarded()) parsed = value;
+  for_each_key([&](const Key& k, auto member) {
+    if (k.name != key || !(k.known & class_bit(class_name))) return;
+    known = true;
+    read_checked(parsed, k.name, this->*member, where);
+  });
+  stipple::check(known, "{}: {} takes no {}", where, class_name, key);
+  given.insert(key);
+}
+
 void SchedulerConfig::check(const std::string& where) const {
-  check_name(where, "beta_schedule", beta_schedule, {"linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"});
-  check_name(where, "prediction_type", prediction_type, {"epsilon", "sample", "v_prediction"});
-  check_name(where, "timestep_spacing", timestep_spacing, {"leading", "linspace", "trailing"});
-  if (class_name == "DDPMScheduler")
-    check_name(where, "variance_type", variance_type, {"fixed_small", "fixed_small_log", "fixed_large"});
+  check_names(*this, where);
+  check_betas(*this, where);
   stipple::check(num_train_timesteps >= 1, "{}: num_train_timesteps is {}", where, num_train_timesteps);
-  stipple::check(beta_start > 0 && beta_end < 1 && beta_end > 0 && beta_start < 1,
-                 "{}: beta_start {} and beta_end {}; a beta is above 0 and below 1", where, beta_start, beta_end);
   stipple::check(dynamic_thresholding_ratio >= 0 && dynamic_thresholding_ratio <= 1,
                  "{}: dynamic_thresholding_ratio is {}, a quantile is in 0 to 1", where, dynamic_thresholding_ratio);
   stipple::check(clip_sample_range > 0 && sample_max_value > 0,
                  "{}: clip_sample_range {} and sample_max_value {} must be positive", where, clip_sample_range,
                  sample_max_value);
-  check_betas(*this, where);
 }
 
 }  // namespace stipple

@@ -3,12 +3,15 @@
 #include <cmath>
 
 #include "diffusion/schedulers/prediction.h"
+#include "diffusion/schedulers/timesteps.h"
 
 namespace stipple {
 
 DDIMScheduler::DDIMScheduler(const SchedulerConfig& config, int64_t steps, const StepOptions& options)
-    : Sampler(config, spaced_timesteps(config, steps)), options_(options) {
-  check(options.eta >= 0, "DDIMScheduler: eta is {}, it cannot be negative", options.eta);
+    : Sampler(config, spaced_timesteps(config, steps)),
+      eta_(static_cast<float>(options.eta.value_or(0))),
+      use_clipped_model_output_(options.use_clipped_model_output.value_or(false)) {
+  check(eta_ >= 0, "DDIMScheduler: eta is {}, it cannot be negative", eta_);
 }
 
 float DDIMScheduler::next_alpha_cumprod(size_t index) const {
@@ -23,17 +26,20 @@ float DDIMScheduler::variance(size_t index) const {
   return (1 - next) / (1 - abar) * (1 - abar / next);
 }
 
+Tensor DDIMScheduler::clip(const Tensor& clean) const {
+  return config_.thresholding ? threshold_clean(clean, config_) : clip_clean(clean, config_);
+}
+
 StepResult DDIMScheduler::step(const Tensor& model_output, size_t index, const Tensor& sample,
                                const NoiseSource& noise) {
-  const int64_t t = timestep(index);
-  const float abar = schedule_.alpha_cumprod(t), next = next_alpha_cumprod(index);
-  const Tensor predicted = predict_clean(schedule_.clean_from(t), sample, model_output);
-  const Tensor clean = clip_clean(predicted, config_);
-  const Tensor epsilon = epsilon_from(sample, options_.use_clipped_model_output ? clean : predicted, abar);
+  const Tensor clean = clip(apply(clean_from(index), sample, model_output));
+  const Tensor epsilon = use_clipped_model_output_
+                             ? noise_from(sample, clean, level(index))
+                             : apply(noise_coefficients(schedule_.prediction(), level(index)), sample, model_output);
 
-  const float sigma = static_cast<float>(options_.eta) * std::sqrt(variance(index));
+  const float next = next_alpha_cumprod(index), sigma = eta_ * std::sqrt(variance(index));
   const Tensor mean = weighted_sum(std::sqrt(next), clean, std::sqrt(1 - next - sigma * sigma), epsilon);
-  if (options_.eta == 0) return {mean, clean};
+  if (eta_ == 0) return {mean, clean};
   return {weighted_sum(1, mean, sigma, noise(sample.shape())), clean};
 }
 

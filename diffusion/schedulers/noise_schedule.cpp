@@ -23,14 +23,24 @@ Table linspace(double first, double last, int64_t n) {
   return table;
 }
 
-// Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 17.
-Table cosine_betas(int64_t n) {
-  auto abar = [n](int64_t i) {
-    return std::pow(std::cos((static_cast<double>(i) / static_cast<double>(n) + 0.008) / 1.008 * M_PI / 2), 2);
-  };
+// Betas that lead from abar(0) to abar(1) in n steps, at most 0.999 each.
+template <typename F>
+Table betas_for(int64_t n, F abar) {
+  const auto at = [&](int64_t i) { return abar(static_cast<double>(i) / static_cast<double>(n)); };
   Table betas(n);
-  for (int64_t i = 0; i < n; ++i) betas[i] = static_cast<float>(std::min(1 - abar(i + 1) / abar(i), 0.999));
+  for (int64_t i = 0; i < n; ++i) betas[i] = static_cast<float>(std::min(1 - at(i + 1) / at(i), 0.999));
   return betas;
+}
+
+// Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 17.
+double cosine_abar(double t) { return std::pow(std::cos((t + 0.008) / 1.008 * M_PI / 2), 2); }
+
+double exponential_abar(double t) { return std::exp(-12 * t); }
+
+// The logarithm of the signal-to-noise ratio is distributed as Laplace's. Hang et al. 2024, arXiv:2407.03297, table 1.
+double laplace_abar(double t) {
+  const double log_snr = -0.5 * std::copysign(1, 0.5 - t) * std::log(1 - 2 * std::abs(0.5 - t) + 1e-6);
+  return std::sqrt(1 / (1 + std::exp(-log_snr)));
 }
 
 Table scaled_linear_betas(double first, double last, int64_t n) {
@@ -51,7 +61,9 @@ Table betas_of(const SchedulerConfig& c) {
   if (c.beta_schedule == "linear") return linspace(c.beta_start, c.beta_end, c.num_train_timesteps);
   if (c.beta_schedule == "scaled_linear") return scaled_linear_betas(c.beta_start, c.beta_end, c.num_train_timesteps);
   if (c.beta_schedule == "sigmoid") return sigmoid_betas(c.beta_start, c.beta_end, c.num_train_timesteps);
-  return cosine_betas(c.num_train_timesteps);
+  if (c.beta_schedule == "exp") return betas_for(c.num_train_timesteps, exponential_abar);
+  if (c.beta_schedule == "laplace") return betas_for(c.num_train_timesteps, laplace_abar);
+  return betas_for(c.num_train_timesteps, cosine_abar);
 }
 
 Table alphas_cumprod(const Table& betas) {
@@ -128,13 +140,9 @@ Tensor NoiseSchedule::target(const Tensor& clean, const Tensor& noise, const Ten
   return combine(signal(*this, clean, timesteps), noise, Binary::subtract, noise_level(*this, clean, timesteps), clean);
 }
 
-Coefficients NoiseSchedule::clean_from(int64_t t) const {
+NoiseLevel NoiseSchedule::level(int64_t t) const {
   const float abar = alpha_cumprod(t);
-  check(abar > 0 || prediction_ != Prediction::epsilon,
-        "noise schedule: at timestep {} the image is noise only (rescale_betas_zero_snr), from which prediction_type "
-        "epsilon cannot tell the clean image; use v_prediction or sample",
-        t);
-  return clean_coefficients(prediction_, abar);
+  return {std::sqrt(abar), std::sqrt(1 - abar)};
 }
 
 }  // namespace stipple

@@ -5,6 +5,7 @@
 
 #include "kernels/arithmetic.h"
 #include "kernels/clamp.h"
+#include "kernels/concat.h"
 
 namespace stipple {
 namespace {
@@ -38,18 +39,6 @@ Tensor threshold_images(const Tensor& clean, const SchedulerConfig& config) {
   return within;
 }
 
-// Ascending.
-int64_t spaced_timestep(const SchedulerConfig& config, int64_t steps, int64_t i) {
-  const int64_t total = config.num_train_timesteps;
-  if (config.timestep_spacing == "leading") return i * (total / steps) + config.steps_offset;
-  if (config.timestep_spacing == "trailing") {
-    const double end = static_cast<double>(total), second = end - end / static_cast<double>(steps);
-    return std::llrint(end - static_cast<double>(steps - 1 - i) * (end - second)) - 1;  // numpy.arange's stride
-  }
-  const double stride = static_cast<double>(total - 1) / static_cast<double>(std::max<int64_t>(1, steps - 1));
-  return std::llrint(static_cast<double>(i) * stride);
-}
-
 }  // namespace
 
 Prediction prediction_of(const std::string& prediction_type) {
@@ -59,42 +48,55 @@ Prediction prediction_of(const std::string& prediction_type) {
   fail("prediction_type '{}' is unknown; there are epsilon, sample, v_prediction", prediction_type);
 }
 
-Coefficients clean_coefficients(Prediction prediction, float alpha_cumprod) {
-  const double signal = std::sqrt(alpha_cumprod), noise = std::sqrt(1 - alpha_cumprod);
+Coefficients clean_coefficients(Prediction prediction, const NoiseLevel& x) {
+  const double size = x.signal * x.signal + x.noise * x.noise;
   if (prediction == Prediction::sample) return {0, 1};
-  if (prediction == Prediction::v_prediction) return {signal, -noise};
-  return {1 / signal, -noise / signal};
+  if (prediction == Prediction::v_prediction) return {x.signal / size, -x.noise / std::sqrt(size)};
+  check(x.signal > 0,
+        "sampler: an image that is noise only (rescale_betas_zero_snr) tells prediction_type epsilon nothing of the "
+        "clean "
+        "image; use v_prediction or sample");
+  return {1 / x.signal, -x.noise / x.signal};
 }
 
-Tensor predict_clean(const Coefficients& c, const Tensor& sample, const Tensor& model_output) {
+Coefficients noise_coefficients(Prediction prediction, const NoiseLevel& x) {
+  const double size = x.signal * x.signal + x.noise * x.noise;
+  if (prediction == Prediction::epsilon) return {0, 1};
+  if (prediction == Prediction::v_prediction) return {x.noise / size, x.signal / std::sqrt(size)};
+  check(x.noise > 0,
+        "sampler: an image without noise (set_alpha_to_one) tells prediction_type sample nothing of the noise; use "
+        "epsilon or v_prediction");
+  return {1 / x.noise, -x.signal / x.noise};
+}
+
+Tensor apply(const Coefficients& c, const Tensor& sample, const Tensor& model_output) {
   check(model_output.shape() == sample.shape() && model_output.dtype() == sample.dtype(),
         "sampler: the network answers {} for {}", describe(model_output), describe(sample));
+  if (c.sample == 0 && c.model_output == 1) return model_output;
   return weighted_sum(c.sample, sample, c.model_output, model_output);
 }
 
-Tensor epsilon_from(const Tensor& sample, const Tensor& clean, float alpha_cumprod) {
-  const double signal = std::sqrt(alpha_cumprod), noise = std::sqrt(1 - alpha_cumprod);
-  return weighted_sum(1 / noise, sample, -signal / noise, clean);
+std::pair<Tensor, Tensor> split_variance(const Tensor& model_output, const Tensor& sample) {
+  const int64_t channels = sample.dim(-1);
+  check(model_output.dim(-1) == 2 * channels,
+        "sampler: a learned variance_type needs twice the image's {} channels; the network answers {}", channels,
+        describe(model_output));
+  Tensor answer = empty_like(sample), variance = empty_like(sample);
+  kernels::split_channels({answer, variance}, model_output, channels);
+  return {answer, variance};
+}
+
+Tensor noise_from(const Tensor& sample, const Tensor& clean, const NoiseLevel& level) {
+  return weighted_sum(1 / level.noise, sample, -level.signal / level.noise, clean);
 }
 
 Tensor clip_clean(const Tensor& clean, const SchedulerConfig& config) {
-  if (config.thresholding) return threshold_images(clean, config);
-  if (config.clip_sample) return kernels::clamp(clean, -config.clip_sample_range, config.clip_sample_range);
-  return clean;
+  if (!config.clip_sample) return clean;
+  return kernels::clamp(clean, -config.clip_sample_range, config.clip_sample_range);
 }
 
-std::vector<double> spaced_timesteps(const SchedulerConfig& config, int64_t steps) {
-  config.check();
-  const int64_t total = config.num_train_timesteps;
-  check(steps >= 1 && steps <= total, "sampler: {} steps; it can do 1 to {} (num_train_timesteps)", steps, total);
-  std::vector<double> timesteps;
-  for (int64_t i = steps - 1; i >= 0; --i) {
-    const int64_t t = spaced_timestep(config, steps, i);
-    check(t >= 0 && t < total, "sampler: {} steps with steps_offset {} lead to timestep {}, the schedule ends at {}",
-          steps, config.steps_offset, t, total - 1);
-    timesteps.push_back(static_cast<double>(t));
-  }
-  return timesteps;
+Tensor threshold_clean(const Tensor& clean, const SchedulerConfig& config) {
+  return config.thresholding ? threshold_images(clean, config) : clean;
 }
 
 Tensor weighted_sum(double a, const Tensor& x, double b, const Tensor& y) {

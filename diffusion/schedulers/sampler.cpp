@@ -1,18 +1,88 @@
+#include <algorithm>
+#include <cctype>
+
 #include "diffusion/schedulers/ddim.h"
+#include "diffusion/schedulers/ddim_inverse.h"
 #include "diffusion/schedulers/ddpm.h"
+#include "diffusion/schedulers/dpm_solver.h"
+#include "diffusion/schedulers/euler.h"
+#include "diffusion/schedulers/euler_ancestral.h"
+#include "diffusion/schedulers/heun.h"
+#include "diffusion/schedulers/prediction.h"
+#include "kernels/arithmetic.h"
 
 namespace stipple {
+namespace {
+
+template <typename T>
+std::unique_ptr<Sampler> make(const SchedulerConfig& config, int64_t steps, const StepOptions& options) {
+  return std::make_unique<T>(config, steps, options);
+}
+
+struct Kind {
+  const char *name, *class_name;
+  std::unique_ptr<Sampler> (*make)(const SchedulerConfig&, int64_t, const StepOptions&);
+};
+
+constexpr Kind kKinds[] = {
+    {"ddpm", "DDPMScheduler", make<DDPMScheduler>},
+    {"ddim", "DDIMScheduler", make<DDIMScheduler>},
+    {"ddim-inverse", "DDIMInverseScheduler", make<DDIMInverseScheduler>},
+    {"dpm-solver", "DPMSolverMultistepScheduler", make<DPMSolverMultistepScheduler>},
+    {"euler", "EulerDiscreteScheduler", make<EulerDiscreteScheduler>},
+    {"euler-ancestral", "EulerAncestralDiscreteScheduler", make<EulerAncestralDiscreteScheduler>},
+    {"heun", "HeunDiscreteScheduler", make<HeunDiscreteScheduler>},
+};
+
+const Kind& kind_of(const std::string& sampler) {
+  std::string name = sampler, list;
+  std::replace(name.begin(), name.end(), '_', '-');
+  for (const Kind& kind : kKinds) {
+    if (name == kind.name || name == kind.class_name) return kind;
+    list += fmt::format("{}{} ({})", list.empty() ? "" : ", ", kind.name, kind.class_name);
+  }
+  fail("sampler '{}' is unknown; there are {}", sampler, list);
+}
+
+void check_options(const std::string& class_name, const StepOptions& o) {
+  const auto only = [&](bool given, const char* option, const char* owner) {
+    check(!given || class_name == owner, "{}: takes no {}; {} does", class_name, option, owner);
+  };
+  only(o.eta.has_value(), "eta", "DDIMScheduler");
+  only(o.use_clipped_model_output.has_value(), "use_clipped_model_output", "DDIMScheduler");
+  only(o.s_churn.has_value(), "s_churn", "EulerDiscreteScheduler");
+  only(o.s_tmin.has_value(), "s_tmin", "EulerDiscreteScheduler");
+  only(o.s_tmax.has_value(), "s_tmax", "EulerDiscreteScheduler");
+  only(o.s_noise.has_value(), "s_noise", "EulerDiscreteScheduler");
+}
+
+}  // namespace
 
 Sampler::Sampler(const SchedulerConfig& config, std::vector<double> timesteps)
     : config_(config), schedule_(config), timesteps_(std::move(timesteps)) {}
 
-Coefficients Sampler::clean_from(double timestep) const { return schedule_.clean_from(static_cast<int64_t>(timestep)); }
+NoiseLevel Sampler::level(size_t index) const { return schedule_.level(timestep(index)); }
+
+Tensor Sampler::scale_model_input(const Tensor& sample, size_t index) const {
+  const double scale = input_scale(index);
+  return scale == 1 ? sample : kernels::affine(sample, scale, 0);
+}
+
+Tensor Sampler::add_noise(const Tensor& clean, const Tensor& noise, size_t index) const {
+  return weighted_sum(level(index).signal, clean, level(index).noise, noise);
+}
+
+Coefficients Sampler::clean_from(size_t index) const {
+  return clean_coefficients(schedule_.prediction(), level(index));
+}
+
+std::string scheduler_class(const std::string& sampler) { return kind_of(sampler).class_name; }
 
 std::unique_ptr<Sampler> make_sampler(const std::string& name, const SchedulerConfig& config, int64_t steps,
                                       const StepOptions& options) {
-  if (name == "ddpm" || name == "DDPMScheduler") return std::make_unique<DDPMScheduler>(config, steps);
-  if (name == "ddim" || name == "DDIMScheduler") return std::make_unique<DDIMScheduler>(config, steps, options);
-  fail("sampler '{}' is unknown; there are ddpm (DDPMScheduler) and ddim (DDIMScheduler)", name);
+  const Kind& kind = kind_of(name);
+  check_options(kind.class_name, options);
+  return kind.make(config.as(kind.class_name), steps, options);
 }
 
 }  // namespace stipple

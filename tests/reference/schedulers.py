@@ -8,7 +8,9 @@ tests/fixtures/schedulers.safetensors  sample                          where eve
                                        alphas_cumprod.SCHEDULE
                                        noisy.SCHEDULE, velocity.SCHEDULE  at the .json's noisy_timesteps
 
-The network is x -> x t / (t + 1), and where the scheduler's variance is learned a second half of channels, x^2 / 10.
+The .json's "conversions" are what from_config() of the class "to" makes of the file "from": the keys of that class.
+
+The network is x -> 0.8 x + 0.4 cos(2 x + t / 100), and where DDPM's variance is learned a second half of channels, x^2 / 10.
 """
 
 import json
@@ -21,7 +23,7 @@ from safetensors.torch import save_file
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 SHAPE = (2, 2, 4, 4)
-MOST_CALLS = 19
+MOST_CALLS = 20
 NOISY_TIMESTEPS = [0, 700]
 
 COSINE = dict(beta_schedule="squaredcos_cap_v2")
@@ -84,37 +86,136 @@ DDIM = [
     (FEW_BETAS, 4, {"eta": 0.5}),
     (dict(num_train_timesteps=100, beta_end=0.1), 3, {}),
 ]
+TRAILING = dict(timestep_spacing="trailing")
+LEADING = dict(timestep_spacing="leading", steps_offset=1)
+KARRAS = dict(use_karras_sigmas=True)
+EXPONENTIAL = dict(use_exponential_sigmas=True)
+BETA = dict(use_beta_sigmas=True)
+LU = dict(use_lu_lambdas=True)
+SIGMA_MIN = dict(final_sigmas_type="sigma_min")
+SOLVER_HEUN = dict(solver_type="heun")
+FULL_ORDER = dict(lower_order_final=False)
+DPM = dict(algorithm_type="dpmsolver") | SIGMA_MIN
+SDE = dict(algorithm_type="sde-dpmsolver") | SIGMA_MIN
+SDE_PLUS = dict(algorithm_type="sde-dpmsolver++")
+
+
+def order(n: int) -> dict:
+    return dict(solver_order=n)
+
+
 DPM_SOLVER = [
     ({}, 10, {}),
     ({}, 20, {}),
-    (dict(solver_order=1), 5, {}),
-    (dict(solver_order=3), 8, {}),
-    (dict(solver_type="heun"), 8, {}),
-    (dict(lower_order_final=False, final_sigmas_type="sigma_min"), 6, {}),
+    (order(1), 5, {}),
+    (order(3), 8, {}),
+    (order(3), 16, {}),
+    (order(3) | FULL_ORDER | SIGMA_MIN, 8, {}),
+    (SOLVER_HEUN, 8, {}),
+    (SOLVER_HEUN | FULL_ORDER | SIGMA_MIN, 6, {}),
+    (FULL_ORDER | SIGMA_MIN, 6, {}),
     (dict(euler_at_final=True), 6, {}),
-    (dict(timestep_spacing="leading", steps_offset=1), 6, {}),
-    (dict(timestep_spacing="trailing"), 6, {}),
-    (dict(use_karras_sigmas=True), 6, {}),
-    (dict(use_lu_lambdas=True), 6, {}),
-    (dict(algorithm_type="sde-dpmsolver++"), 6, {}),
-    (dict(algorithm_type="dpmsolver", final_sigmas_type="sigma_min"), 6, {}),
+    (dict(euler_at_final=True) | FULL_ORDER | SIGMA_MIN, 6, {}),
+    (LEADING, 6, {}),
+    (TRAILING, 6, {}),
+    (SCALED | LEADING | order(3), 7, {}),
+    (KARRAS, 6, {}),
+    (KARRAS | V, 6, {}),
+    (KARRAS | COSINE, 6, {}),
+    (KARRAS | SIGMA_MIN | FULL_ORDER, 6, {}),
+    (KARRAS | order(3), 16, {}),
+    (LU, 6, {}),
+    (LU | COSINE | X0, 6, {}),
+    (EXPONENTIAL, 6, {}),
+    (EXPONENTIAL | COSINE | V, 6, {}),
+    (BETA, 6, {}),
+    (BETA | SCALED | order(3), 8, {}),
+    (V, 6, {}),
+    (X0 | SOLVER_HEUN, 6, {}),
     (COSINE | V | dict(lambda_min_clipped=-5.1), 6, {}),
+    (COSINE | dict(lambda_min_clipped=-5.1) | TRAILING, 6, {}),
+    (THRESHOLD, 6, {}),
     (THRESHOLD | X0, 6, {}),
+    (ZERO_SNR | V, 6, {}),
+    (FEW_BETAS, 4, {}),
+    (dict(algorithm_type="deis", solver_type="logrho") | SIGMA_MIN, 5, {}),
+    (DPM | order(1), 6, {}),
+    (DPM, 6, {}),
+    (DPM | SOLVER_HEUN, 6, {}),
+    (DPM | order(3), 8, {}),
+    (DPM | order(3) | FULL_ORDER | V, 6, {}),
+    (DPM | X0 | KARRAS, 6, {}),
+    (DPM | THRESHOLD, 6, {}),
+    (SDE_PLUS | order(1), 6, {}),
+    (SDE_PLUS, 6, {}),
+    (SDE_PLUS, 18, {}),
+    (SDE_PLUS | SOLVER_HEUN | V, 6, {}),
+    (SDE_PLUS | order(3), 8, {}),
+    (SDE_PLUS | KARRAS | SIGMA_MIN | dict(euler_at_final=True), 6, {}),
+    (SDE_PLUS | THRESHOLD | LEADING, 6, {}),
+    (SDE | order(1), 6, {}),
+    (SDE, 6, {}),
+    (SDE | SOLVER_HEUN | X0, 6, {}),
+    (SDE | EXPONENTIAL | TRAILING, 6, {}),
 ]
 EULER = [
     ({}, 6, {}),
     (V, 6, {}),
     (X0, 6, {}),
-    (SCALED | dict(timestep_spacing="leading", steps_offset=1), 6, {}),
-    (dict(timestep_spacing="trailing"), 6, {}),
-    (dict(use_karras_sigmas=True), 6, {}),
+    (COSINE | V, 6, {}),
+    (SCALED | LEADING, 6, {}),
+    (TRAILING, 6, {}),
+    (KARRAS, 6, {}),
+    (KARRAS | LEADING | V, 6, {}),
+    (KARRAS | dict(sigma_min=0.05, sigma_max=20.0), 6, {}),
+    (EXPONENTIAL, 6, {}),
+    (EXPONENTIAL | SIGMA_MIN | TRAILING, 6, {}),
+    (BETA, 6, {}),
+    (BETA | SCALED | X0, 6, {}),
+    (dict(interpolation_type="log_linear"), 6, {}),
+    (dict(interpolation_type="log_linear") | KARRAS, 6, {}),
+    (dict(timestep_type="continuous") | V, 6, {}),
+    (dict(timestep_type="continuous") | KARRAS | V, 6, {}),
+    (SIGMA_MIN, 6, {}),
+    (ZERO_SNR | V, 6, {}),
     ({}, 6, {"s_churn": 2.0, "s_noise": 1.01}),
+    (V | SCALED, 6, {"s_churn": 40.0, "s_tmin": 0.05, "s_tmax": 5.0}),
+    (FEW_BETAS, 3, {}),
+]
+EULER_ANCESTRAL = [
+    ({}, 6, {}),
+    (V, 6, {}),
+    (COSINE, 6, {}),
+    (SCALED | LEADING, 6, {}),
+    (TRAILING, 6, {}),
+    (ZERO_SNR | V, 6, {}),
+    (FEW_BETAS, 3, {}),
 ]
 HEUN = [
     (dict(beta_start=0.0001, beta_end=0.02), 5, {}),
     ({}, 5, {}),
     (V, 5, {}),
-    (dict(use_karras_sigmas=True, timestep_spacing="leading"), 5, {}),
+    (X0, 5, {}),
+    (KARRAS | dict(timestep_spacing="leading"), 5, {}),
+    (EXPONENTIAL, 5, {}),
+    (BETA | V, 5, {}),
+    (COSINE, 5, {}),
+    (dict(beta_schedule="exp"), 5, {}),
+    (TRAILING | SCALED, 5, {}),
+    (dict(clip_sample=True, clip_sample_range=0.8), 5, {}),
+    (LEADING, 10, {}),
+]
+DDIM_INVERSE = [
+    ({}, 10, {}),
+    (UNCLIPPED, 10, {}),
+    (UNCLIPPED | V, 5, {}),
+    (V | COSINE, 5, {}),
+    (dict(clip_sample_range=0.6), 5, {}),
+    (dict(set_alpha_to_one=False), 5, {}),
+    (dict(set_alpha_to_one=False) | X0 | SCALED, 5, {}),
+    (TRAILING, 7, {}),
+    (dict(steps_offset=1), 6, {}),
+    (ZERO_SNR | V | UNCLIPPED, 5, {}),
 ]
 CASES = [
     (scheduler, *case)
@@ -123,9 +224,25 @@ CASES = [
         ("DDIMScheduler", DDIM),
         ("DPMSolverMultistepScheduler", DPM_SOLVER),
         ("EulerDiscreteScheduler", EULER),
+        ("EulerAncestralDiscreteScheduler", EULER_ANCESTRAL),
         ("HeunDiscreteScheduler", HEUN),
+        ("DDIMInverseScheduler", DDIM_INVERSE),
     ]
     for case in cases
+]
+
+CLASSES = list(dict.fromkeys(name for name, *_ in CASES))
+FILES = [
+    {"_class_name": "DDPMScheduler"},
+    {"_class_name": "DDPMScheduler", "variance_type": "fixed_large", "clip_sample": False, "timestep_spacing": "trailing"},
+    {"_class_name": "DDIMScheduler", "beta_start": 0.00085, "set_alpha_to_one": False, "steps_offset": 1, "thresholding": True},
+    {"_class_name": "DPMSolverMultistepScheduler", "solver_order": 3, "use_karras_sigmas": True, "sample_max_value": 2.0},
+    {"_class_name": "EulerDiscreteScheduler", "sigma_max": 30.0, "final_sigmas_type": "sigma_min", "prediction_type": "sample"},
+    {"_class_name": "EulerAncestralDiscreteScheduler", "rescale_betas_zero_snr": True, "prediction_type": "v_prediction"},
+    {"_class_name": "HeunDiscreteScheduler", "clip_sample": True, "clip_sample_range": 2.0},
+    {"_class_name": "DDIMInverseScheduler", "clip_sample": False, "beta_end": 0.01},
+    {"_class_name": "PNDMScheduler", "skip_prk_steps": True, "set_alpha_to_one": False, "steps_offset": 1},
+    {"_class_name": "DDPMScheduler", "solver_order": 1, "use_beta_sigmas": True, "timestep_type": "continuous"},
 ]
 
 SCHEDULES = {
@@ -133,13 +250,14 @@ SCHEDULES = {
     "scaled_linear": SCALED,
     "squaredcos_cap_v2": COSINE,
     "sigmoid": dict(beta_schedule="sigmoid"),
+    "laplace": dict(beta_schedule="laplace"),
     "linear_zero_snr": dict(rescale_betas_zero_snr=True),
     "scaled_linear_zero_snr": SCALED | dict(rescale_betas_zero_snr=True),
 }
 
 
-def toy_network(x: torch.Tensor, t: torch.Tensor, variance: bool) -> torch.Tensor:
-    y = x * t / (t + 1)
+def network(x: torch.Tensor, t: torch.Tensor, variance: bool) -> torch.Tensor:
+    y = 0.8 * x + 0.4 * torch.cos(2 * x + t.double() / 100)
     return torch.cat([y, x * x / 10], dim=1) if variance else y
 
 
@@ -154,16 +272,18 @@ def step(scheduler, prediction: torch.Tensor, t: torch.Tensor, x: torch.Tensor, 
 def clean_image(scheduler, answer) -> torch.Tensor | None:
     if not isinstance(scheduler, diffusers.DPMSolverMultistepScheduler):
         return answer.pred_original_sample
-    return scheduler.model_outputs[-1] if scheduler.config.algorithm_type.endswith("++") else None
+    return scheduler.model_outputs[-1] if scheduler.config.algorithm_type.endswith("++") else None  # else it is noise
 
 
 def trajectory(scheduler, steps: int, options: dict, sample: torch.Tensor, noise: list) -> dict[str, torch.Tensor]:
     """Tables and coefficients are f32, as the library has them; the image is f64 wherever it lets it."""
     scheduler.set_timesteps(steps)
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(0)  # else a first timestep that comes twice is skipped, and the walk ends in an error
     variance = str(scheduler.config.get("variance_type")).startswith("learned")
     x, found = sample * scheduler.init_noise_sigma, {}
     for k, t in enumerate(scheduler.timesteps):
-        prediction = toy_network(scheduler.scale_model_input(x, t), t, variance)
+        prediction = network(scheduler.scale_model_input(x, t), t, variance)
         answer = step(scheduler, prediction, t, x, noise[k], options)
         x = answer.prev_sample
         found[f"step.{k:03}"] = x
@@ -182,7 +302,20 @@ def tables(sample: torch.Tensor, noise: torch.Tensor) -> dict[str, torch.Tensor]
     return found
 
 
+def conversion(file: dict, to: str) -> dict:
+    cls = getattr(diffusers, to)
+    known = cls._get_init_keys(cls)
+    config = {key: value for key, value in cls.from_config(file).config.items() if key in known}
+    return {"from": file, "to": to, "config": {k: v for k, v in config.items() if v not in (None, float("-inf"))}}
+
+
+def listed(name: str, entries: list) -> str:
+    lines = ",\n  ".join(json.dumps(entry) for entry in entries)
+    return f'"{name}": [\n  {lines}\n]'
+
+
 def main() -> None:
+    diffusers.utils.logging.set_verbosity_error()
     generator = torch.Generator().manual_seed(0)
     sample, *noise = torch.randn(1 + MOST_CALLS + 1, *SHAPE, generator=generator).double()
     tensors = {"sample": sample.float()} | {f"noise.{k:03}": n.float() for k, n in enumerate(noise)}
@@ -203,8 +336,10 @@ def main() -> None:
             }
         )
     save_file(tensors, FIXTURES / "schedulers.safetensors")
-    lines = ",\n  ".join(json.dumps(case) for case in cases)
-    (FIXTURES / "schedulers.json").write_text(f'{{"noisy_timesteps": {NOISY_TIMESTEPS}, "cases": [\n  {lines}\n]}}\n')
+    conversions = [conversion(file, to) for file in FILES for to in CLASSES]
+    (FIXTURES / "schedulers.json").write_text(
+        f'{{"noisy_timesteps": {NOISY_TIMESTEPS},\n{listed("cases", cases)},\n{listed("conversions", conversions)}}}\n'
+    )
     print(f"{len(cases)} cases, {len(tensors)} tensors")
 
 
