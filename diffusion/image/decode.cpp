@@ -54,7 +54,7 @@ Image decode_stored(std::span<const std::byte> file, const std::string& name) {
   int width = 0, height = 0, channels = 0;
   const auto finish = [&]<typename T>(T* pixels) {
     const Decoded<T> held(pixels, stbi_image_free);
-    check(pixels != nullptr, "{}: cannot be decoded: {}", name, in_quotes(stbi_failure_reason()));
+    if (!pixels) fail("{}: cannot be decoded: {}", name, in_quotes(stbi_failure_reason()));  // null after success
     return composited(pixels, height, width, channels);
   };
   if (stbi_is_16_bit_from_memory(bytes, size))

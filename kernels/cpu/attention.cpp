@@ -93,7 +93,8 @@ void oracle_backward(const AttentionGrads& to, const T* dy, const T* q, const T*
 // backward, is then of one kind: numbers read where they lie, broadcast against rows of vectors. The softmax runs along
 // rows and never crosses lanes, and the width of a head is free.
 
-constexpr int64_t kTile = 128;                    // keys
+constexpr int64_t kTile = 128;                    // keys, backward
+constexpr int64_t kForwardTile = 32;              // few: f32 sums are made a tile at a time, for their digits
 constexpr double kLog2E = M_LOG2E, kLn2 = M_LN2;  // the softmax is to base 2: the factor goes into the queries
 
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
@@ -134,7 +135,7 @@ struct Forward {
   const Extents& e;
   const float *q, *k, *v;
   float *y, *lse;
-  int64_t block = simd::table().gemm_columns, tile = std::min(kTile, e.keys);
+  int64_t block = simd::table().gemm_columns, tile = std::min(kForwardTile, e.keys);
 
   int64_t blocks() const { return (e.queries + block - 1) / block; }
   int64_t scratch() const { return (2 * e.width + tile + 3) * block + 6 * 16; }

@@ -49,20 +49,19 @@ static void weigh(Vec (&sums)[kNarrow][Vectors], Vec (&total)[Vectors], const Ve
 
 template <int Vectors>
 static void attend(const NarrowTile& t, float* sums, float* largest, float* total, float* s, int64_t column) {
-  Vec most[Vectors], sum[kNarrow][Vectors], count[Vectors];
+  Vec most[Vectors], sum[kNarrow][Vectors] = {}, count[Vectors] = {};
   for (int i = 0; i < Vectors; ++i) most[i] = load(largest + column + i * kLanes);
   score(s + column, most, t, t.q + column);
+  weigh(sum, count, most, t, s + column);
   for (int i = 0; i < Vectors; ++i) {
     const int64_t c = column + i * kLanes;
     const Vec factor = exp2_of_negative(load(largest + c) - most[i]);
     store(largest + c, most[i]);
-    count[i] = load(total + c) * factor;
-    for (int d = 0; d < kNarrow; ++d) sum[d][i] = load(sums + d * t.block + c) * factor;
-  }
-  weigh(sum, count, most, t, s + column);
-  for (int i = 0; i < Vectors; ++i) {
-    store(total + column + i * kLanes, count[i]);
-    for (int d = 0; d < kNarrow; ++d) store(sums + d * t.block + column + i * kLanes, sum[d][i]);
+    store(total + c, load(total + c) * factor + count[i]);
+    for (int d = 0; d < kNarrow; ++d) {
+      float* to = sums + d * t.block + c;
+      store(to, load(to) * factor + sum[d][i]);
+    }
   }
 }
 
