@@ -46,7 +46,7 @@ ForwardInputs inputs_of(const SafetensorsFile& file) {
   in.sample = to_channels_last(file.load("sample"));
   in.timesteps = file.load("timestep");
   if (file.contains("class_labels")) in.labels = file.load("class_labels");
-  in.grad_output = to_channels_last(file.load("grad_output"));
+  if (file.contains("grad_output")) in.grad_output = to_channels_last(file.load("grad_output"));
   return in;
 }
 

@@ -28,10 +28,10 @@ from safetensors.torch import load_file, save_file
 
 import forward
 import tolerance
+import unets
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 CLEAR_OF_KINKS = 3e-6  # more than f32 errs where relu is applied
-OLD_ATTENTION = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
 
 
 @dataclass
@@ -173,7 +173,7 @@ def save(model: UNet2DModel, network: Network, folder: Path) -> None:
     kept = {key: x for key, x in config.items() if rng.random() < 0.5 or key not in defaults or x != plain(defaults[key])}
     (folder / "config.json").write_text(json.dumps(kept))
     if network.old_names:
-        save_file({old_name(name): x for name, x in load_file(folder / WEIGHTS).items()}, folder / WEIGHTS)
+        save_file({unets.old_name(name): x for name, x in load_file(folder / WEIGHTS).items()}, folder / WEIGHTS)
 
 
 DEFAULTS: dict = {}
@@ -200,12 +200,6 @@ def draw_inputs(model: UNet2DModel, network: Network) -> dict:
 
 def plain(value):
     return list(value) if isinstance(value, tuple) else value
-
-
-def old_name(name: str) -> str:
-    for new, old in OLD_ATTENTION.items():
-        name = name.replace(new, old)
-    return name
 
 
 def run_stipple(stipple: str, folder: Path, inputs: dict) -> dict[str, torch.Tensor]:

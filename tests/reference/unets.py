@@ -9,12 +9,13 @@ tests/fixtures/unets/NAME/
 
 import json
 import shutil
+import zlib
 from pathlib import Path
 
 import torch
 from diffusers import UNet2DModel
 from diffusers.utils import logging
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import forward
 import tolerance
@@ -136,14 +137,83 @@ NETWORKS = {
     "learned_time": dict(sample_size=4, time_embedding_type="learned", num_train_timesteps=20),
 }
 
-FRACTIONAL_TIMESTEPS = {"scale_shift", "fourier_time"}  # as Euler's sampler asks for them
+MORE_NETWORKS = {
+    # The picture goes down beside two levels of three, and up again from the second.
+    "skip": dict(
+        sample_size=(8, 12),
+        block_out_channels=(4, 8, 8),
+        down_block_types=("SkipDownBlock2D", "SkipDownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("UpBlock2D", "SkipUpBlock2D", "SkipUpBlock2D"),
+        mid_block_scale_factor=2**0.5,
+        center_input_sample=True,
+    ),
+    # Skip blocks alone need no number of groups.
+    "skip_alone": dict(
+        sample_size=4,
+        block_out_channels=(4, 8),
+        down_block_types=("SkipDownBlock2D", "SkipDownBlock2D"),
+        up_block_types=("SkipUpBlock2D", "SkipUpBlock2D"),
+        norm_num_groups=None,
+        resnet_time_scale_shift="scale_shift",
+        time_embedding_type="fourier",
+        act_fn="mish",
+    ),
+    # 32 groups: no fewer channels.
+    "attn_skip": dict(
+        sample_size=(6, 4),
+        block_out_channels=(32,),
+        down_block_types=("AttnSkipDownBlock2D",),
+        up_block_types=("AttnSkipUpBlock2D",),
+        mid_block_type=None,
+        time_embedding_dim=16,
+        attention_head_dim=5,
+    ),
+    # Timesteps and classes share one table, one set of frequencies.
+    "learned_classes": dict(
+        sample_size=4,
+        block_out_channels=(4, 4),
+        time_embedding_type="learned",
+        num_train_timesteps=6,
+        class_embed_type="timestep",
+    ),
+    "fourier_classes": dict(
+        sample_size=(4, 6), block_out_channels=(4, 4), time_embedding_type="fourier", class_embed_type="timestep"
+    ),
+    # As the first releases wrote them: attention under other names, few keys in the config.
+    "old_names": dict(
+        sample_size=4,
+        block_out_channels=(4, 4),
+        dropout=0.1,
+        down_block_types=("UNetResDownBlock2D", "UNetResAttnDownBlock2D"),
+        up_block_types=("UNetResAttnUpBlock2D", "UNetResUpBlock2D"),
+    ),
+}
+
+FRACTIONAL_TIMESTEPS = {"scale_shift", "fourier_time", "skip_alone"}  # as Euler's sampler asks for them
+WITHOUT_GRADIENTS = {"attn_skip"}  # for their size
+IN_F16 = {"attn_skip"}
+OLD_NAMES = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
 
 
 def build(name: str) -> UNet2DModel:
-    torch.manual_seed(sorted(NETWORKS).index(name))
-    model = UNet2DModel(**(PLAIN | NETWORKS[name]))
+    torch.manual_seed(sorted(NETWORKS).index(name) if name in NETWORKS else zlib.crc32(name.encode()))
+    model = UNet2DModel(**(PLAIN | (NETWORKS | MORE_NETWORKS)[name]))
     forward.randomise(model)
-    return model
+    return model.half() if name in IN_F16 else model
+
+
+def make_old(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    kept = {key: config[key] for key in (*PLAIN, "sample_size", "dropout")}
+    (folder / "config.json").write_text(json.dumps(kept, indent=2) + "\n")
+    weights = folder / "diffusion_pytorch_model.safetensors"
+    save_file({old_name(name): x for name, x in load_file(weights).items()}, weights)
+
+
+def old_name(name: str) -> str:
+    for new, old in OLD_NAMES.items():
+        name = name.replace(new, old)
+    return name
 
 
 def write(name: str) -> None:
@@ -151,11 +221,15 @@ def write(name: str) -> None:
     folder = FOLDER / name
     shutil.rmtree(folder, ignore_errors=True)
     model.save_pretrained(folder)
+    if name == "old_names":
+        make_old(folder)
 
     size = model.config.sample_size
     height, width = (size, size) if isinstance(size, int) else size
     generator = torch.Generator().manual_seed(1)
     inputs = forward.draw_inputs(model, generator, 2, height, width, name in FRACTIONAL_TIMESTEPS)
+    if name in WITHOUT_GRADIENTS:
+        del inputs["grad_output"]
     in_f32 = forward.run(model, inputs, torch.float32)
     exact = forward.run(model, inputs, torch.float64)
 
@@ -170,5 +244,5 @@ def write(name: str) -> None:
 if __name__ == "__main__":
     logging.set_verbosity_error()
     torch.set_num_threads(1)  # the same bytes again
-    for each in NETWORKS:
+    for each in NETWORKS | MORE_NETWORKS:
         write(each)
