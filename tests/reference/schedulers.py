@@ -275,11 +275,15 @@ def clean_image(scheduler, answer) -> torch.Tensor | None:
     return scheduler.model_outputs[-1] if scheduler.config.algorithm_type.endswith("++") else None  # else it is noise
 
 
-def trajectory(scheduler, steps: int, options: dict, sample: torch.Tensor, noise: list) -> dict[str, torch.Tensor]:
-    """Tables and coefficients are f32, as the library has them; the image is f64 wherever it lets it."""
+def begin(scheduler, steps: int) -> None:
     scheduler.set_timesteps(steps)
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(0)  # else a first timestep that comes twice is skipped, and the walk ends in an error
+
+
+def trajectory(scheduler, steps: int, options: dict, sample: torch.Tensor, noise: list) -> dict[str, torch.Tensor]:
+    """Tables and coefficients are f32, as the library has them; the image is f64 wherever it lets it."""
+    begin(scheduler, steps)
     variance = str(scheduler.config.get("variance_type")).startswith("learned")
     x, found = sample * scheduler.init_noise_sigma, {}
     for k, t in enumerate(scheduler.timesteps):
