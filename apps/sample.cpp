@@ -4,8 +4,10 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
+#include "apps/film_flags.h"
 #include "apps/progress.h"
 #include "apps/sampler_flags.h"
+#include "apps/start_flags.h"
 #include "diffusion/generate.h"
 #include "diffusion/image/encode.h"
 #include "diffusion/image/grid.h"
@@ -18,7 +20,10 @@ namespace fs = std::filesystem;
 struct SampleCommand {
   CommonOptions common;
   GenerateOptions generate;
-  std::string model, out, seeds, classes;
+  ModelOptions model;
+  std::string out, seeds, classes;
+  StartOptions start;
+  FilmOptions film;
   int64_t count = 0, nrow = 0;
   bool separate = false;
 };
@@ -29,7 +34,7 @@ std::vector<uint64_t> seeds_of(const SampleCommand& o, size_t classes) {
     const auto listed = parse_ranges("--seeds", o.seeds);
     return {listed.begin(), listed.end()};
   }
-  const int64_t count = o.count ? o.count : std::max<int64_t>(classes > 1 ? static_cast<int64_t>(classes) : 16, 1);
+  const int64_t count = o.count ? o.count : classes > 1 ? static_cast<int64_t>(classes) : o.generate.invert ? 1 : 16;
   std::vector<uint64_t> seeds;
   for (int64_t i = 0; i < count; ++i) seeds.push_back(o.common.seed + static_cast<uint64_t>(i));
   return seeds;
@@ -50,6 +55,7 @@ void check_outputs(const SampleCommand& o) {
         "--out {}: pictures are written as PNG; a name that ends in .png is expected", o.out);
   check_output(o.out);
   if (!o.generate.trajectory_file.empty()) check_output(o.generate.trajectory_file);
+  o.film.check_outputs();
 }
 
 // "grid.png" -> "grid-0007.png", after the image's seed.
@@ -75,19 +81,22 @@ std::vector<std::string> write_images(const SampleCommand& o, const Tensor& imag
 void run(SampleCommand& o) {
   o.common.apply();
   check_outputs(o);
-  std::vector<std::string> notices;
-  const auto pipeline = Pipeline::load(o.model, notices);
-  print_notices(notices);
+  const auto pipeline = o.model.load();
   const auto listed = o.classes.empty() ? std::vector<int64_t>{} : parse_ranges("--class", o.classes);
   GenerateOptions& g = o.generate;
-  if (g.noise_file.empty()) g.seeds = seeds_of(o, listed.size());
-  g.classes = classes_of(listed, g.noise_file.empty() ? g.seeds.size() : noise_count(g.noise_file));
+  if (g.noise_file.empty() && o.start.interpolate.empty()) g.seeds = seeds_of(o, listed.size());
+  o.start.apply(*pipeline, o.count ? o.count : 16, g);
+  g.classes = classes_of(listed, static_cast<size_t>(image_count(g)));
+  Film film(o.film.every);
+  if (o.film.wanted())
+    g.watch = [&](const Tensor& x, const Tensor& x0, int64_t step, int64_t steps) { film.add(x, x0, step, steps); };
   Progress progress("sampling");
   g.on_step = [&](int64_t done, int64_t total) { progress.update(done, total); };
   g.cancelled = interrupted;
   const Tensor images = generate(*pipeline, g);
   if (!images) throw Interrupted{};
-  const auto files = write_images(o, images, static_cast<int64_t>(listed.size()));
+  auto files = write_images(o, images, static_cast<int64_t>(listed.size()));
+  for (const std::string& file : o.film.write(film, o.nrow ? o.nrow : 8)) files.push_back(file);
   if (o.common.json)
     std::printf("%s\n", nlohmann::ordered_json{{"images", images.dim(0)}, {"files", files}}.dump().c_str());
 }
@@ -113,7 +122,7 @@ void add_drawing_flags(CLI::App& c, GenerateOptions& g) {
 void add_sample(CLI::App& app) {
   auto o = std::make_shared<SampleCommand>();
   CLI::App* command = app.add_subcommand("sample", "draw pictures with a pipeline");
-  command->add_option("--model", o->model, "pipeline folder")->required();
+  o->model.add_to(*command);
   command->add_option("--out", o->out, "PNG: a grid, or with --separate the name to which seeds are added")->required();
   command->add_option("--count", o->count, "pictures, of --seed, --seed + 1, ... (default 16)")
       ->check(CLI::Range(1, 1 << 20));
@@ -123,6 +132,8 @@ void add_sample(CLI::App& app) {
   command->add_option("--nrow", o->nrow, "pictures in a row of the grid (default 8)")->check(CLI::Range(1, 65536));
   command->add_flag("--separate", o->separate, "one file a picture");
   add_drawing_flags(*command, o->generate);
+  o->start.add_to(*command, o->generate);
+  o->film.add_to(*command);
   add_sampler_flags(*command, o->generate);
   o->common.add_to(*command, true, true);
   command->callback([o] { run(*o); });

@@ -14,7 +14,7 @@ namespace {
 struct TrainCommand {
   CommonOptions common;
   TrainOptions train;
-  std::string mixed_precision = "no", class_conditioning;
+  std::string mixed_precision = "no", class_conditioning, save_dtype = "f32";
   bool center_crop = false;
 };
 
@@ -97,6 +97,7 @@ void add_output_flags(CLI::App& c, TrainCommand& o) {
   const auto count = CLI::Range(int64_t{0}, int64_t{1} << 40);
   c.add_option("--out,--output-dir", o.train.output_dir, "folder for the pipeline and everything on the way")
       ->required();
+  add_save_dtype(c, o.save_dtype);
   c.add_flag("--overwrite-output-dir", o.train.overwrite_output_dir, "replace the run that the folder holds");
   c.add_option("--checkpointing-steps", o.train.checkpointing_steps, "a checkpoint every so many steps; 0: none")
       ->check(count)
@@ -131,6 +132,7 @@ void run(TrainCommand& o) {
   check_flags(o);
   o.common.apply();
   o.train.seed = o.common.seed;
+  o.train.save_dtype = save_dtype(o.save_dtype);
   o.train.dataset.fit = o.center_crop ? Fit::center_crop : Fit::random_crop;
   if (!o.class_conditioning.empty()) o.train.class_conditioning = class_conditioning(o.class_conditioning);
   std::optional<Progress> reading;

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "diffusion/weight_files.h"
+#include "tensor/allocator.h"
 #include "tensor/file.h"
 #include "tensor/safetensors.h"
 
@@ -52,16 +53,20 @@ bool looks_like_hub_id(const std::string& text) {
   if (!looks_like_hub_id(given)) fail("there is no pipeline folder '{}'", given);
   const std::string name = given.substr(given.find('/') + 1);
   fail("there is no pipeline folder '{}'; if it is an id of the Hugging Face hub, download it first: "
-       "`huggingface-cli download {} --local-dir {}`, and give that folder",
+       "`hf download {} --local-dir {}`, and give that folder",
        given, given, name);
 }
 
 }  // namespace
 
 Pipeline::Pipeline(const UNet2DConfig& unet, const ConditioningConfig& conditioning, const SchedulerConfig& schedule)
-    : denoiser(Scope(parameters), unet, conditioning), scheduler(schedule) {
+    : Pipeline(Declared{}, unet, conditioning, schedule) {
   parameters.allocate();
 }
+
+Pipeline::Pipeline(Declared, const UNet2DConfig& unet, const ConditioningConfig& conditioning,
+                   const SchedulerConfig& schedule)
+    : denoiser(Scope(parameters), unet, conditioning), scheduler(schedule) {}
 
 std::unique_ptr<Pipeline> Pipeline::load(const std::string& folder, std::vector<std::string>& notices,
                                          const std::string& variant) {
@@ -71,7 +76,7 @@ std::unique_ptr<Pipeline> Pipeline::load(const std::string& folder, std::vector<
   check(fs::exists(config_file), "{}: not a pipeline folder: it has neither unet/config.json nor config.json", folder);
   const auto unet = UNet2DConfig::from_json(read_file(config_file), config_file, notices);
   const auto conditioning = read_conditioning(root, unet, notices);
-  auto pipeline = std::make_unique<Pipeline>(unet, conditioning, read_scheduler(root, notices));
+  std::unique_ptr<Pipeline> pipeline(new Pipeline(Declared{}, unet, conditioning, read_scheduler(root, notices)));
   pipeline->load_weights(unet_folder, root / "conditioning", variant);
   return pipeline;
 }
@@ -82,8 +87,12 @@ void Pipeline::load_weights(const std::string& unet_folder, const std::string& c
   const auto paths = find_weights(unet_folder, variant);
   for (const fs::path& path : paths) weights.add(path);
   if (denoiser.class_emb) weights.add(fs::path(conditioning_folder) / "model.safetensors");
-  parameters.from_file(parameters.values(), weights.shapes(), [&](const std::string& name) { return weights.load(name); },
-                       paths.size() == 1 ? paths.front().string() : unet_folder);
+  const std::string shown = paths.size() == 1 ? paths.front().string() : unet_folder;
+  parameters.check_file(weights.shapes(), shown);
+  parameters.allocate();
+  parameters.from_file(
+      parameters.values(), weights.shapes(), [&](const std::string& name) { return weights.load(name); }, shown);
+  cpu_allocator().release_cached();  // one tensor of each size, on its way to the arena
 }
 
 void Pipeline::save(const std::string& folder, const Tensor& arena, Dtype dtype) const {

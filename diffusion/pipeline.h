@@ -31,6 +31,8 @@ class Pipeline {
   SchedulerConfig scheduler;
 
  private:
+  struct Declared {};  // parameters have no memory yet
+  Pipeline(Declared, const UNet2DConfig&, const ConditioningConfig&, const SchedulerConfig&);
   void load_weights(const std::string& unet_folder, const std::string& conditioning_folder, const std::string& variant);
 };
 

@@ -6,6 +6,7 @@
 #include <cctype>
 
 #include "diffusion/json_fields.h"
+#include "tensor/in_quotes.h"
 
 namespace stipple {
 namespace {
@@ -47,7 +48,7 @@ void read_choice(JsonFields& fields, const char* key, const Choice<T> (&choices)
     }
     known += fmt::format("{}{}", known.empty() ? "" : ", ", choice.name);
   }
-  fail("{}: field '{}' is \"{}\"; known are: {}", fields.file(), key, text, known);
+  fail("{}: field '{}' is {}; known are: {}", fields.file(), key, in_quotes(text), known);
 }
 
 template <typename T, size_t N>
@@ -79,7 +80,7 @@ void read_class_embedding(JsonFields& fields, UNet2DConfig& c) {
   fields.read("num_class_embeds", c.num_class_embeds);
   if (type == "timestep") c.class_embedding = ClassEmbedding::timestep;
   else if (type == "identity") c.class_embedding = ClassEmbedding::identity;
-  else if (type) fail("{}: field 'class_embed_type' is \"{}\"; known are: null, timestep, identity", fields.file(), *type);
+  else if (type) fail("{}: field 'class_embed_type' is {}; known are: null, timestep, identity", fields.file(), in_quotes(*type));
   else if (c.num_class_embeds) c.class_embedding = ClassEmbedding::table;
 }
 
@@ -93,7 +94,7 @@ void read_blocks(JsonFields& fields, const char* key, const char* direction, std
   for (std::string& type : types) {
     if (type.starts_with("UNetRes")) type = type.substr(7);
     check(std::count(known.begin(), known.end(), type) == 1,
-          "{}: field '{}': block \"{}\" cannot be built here; known are: {}", fields.file(), key, type,
+          "{}: field '{}': block {} cannot be built here; known are: {}", fields.file(), key, in_quotes(type),
           fmt::join(known, ", "));
   }
 }

@@ -28,7 +28,9 @@ std::vector<fs::path> shards_of(const fs::path& index) {
   std::vector<fs::path> shards;
   for (const std::string& name : names) {
     check(fs::path(name).filename() == name, "{}: {} is no plain file name", index.string(), in_quotes(name));
-    check(fs::exists(index.parent_path() / name), "{}: the shard {} is missing", index.string(), in_quotes(name));
+    std::error_code too_long;
+    check(fs::exists(index.parent_path() / name, too_long), "{}: the shard {} is missing", index.string(),
+          in_quotes(name));
     shards.push_back(index.parent_path() / name);
   }
   return shards;

@@ -137,12 +137,18 @@ std::string Parameters::current_name(const std::string& name_in_file) const {
   return found == old_paths_.end() ? name_in_file : found->second + name_in_file.substr(dot);
 }
 
-void Parameters::from_file(const Tensor& arena, const std::map<std::string, Shape>& present, const Source& source,
-                           const std::string& file) const {
-  std::map<std::string, std::string> in_file;  // by current name
+// By current name.
+std::map<std::string, std::string> Parameters::names_in_file(const std::map<std::string, Shape>& present,
+                                                             const std::string& file) const {
+  std::map<std::string, std::string> in_file;
   for (const auto& [name, shape] : present)
     check(in_file.emplace(current_name(name), name).second, "{}: holds {} twice, under its old name, too", file,
           current_name(name));
+  return in_file;
+}
+
+void Parameters::check_file(const std::map<std::string, Shape>& present, const std::string& file) const {
+  const auto in_file = names_in_file(present, file);
   std::vector<std::string> missing, misshaped, unexpected;
   for (const Parameter& p : parameters_) {
     const auto found = in_file.find(p.name());
@@ -159,6 +165,12 @@ void Parameters::from_file(const Tensor& arena, const std::map<std::string, Shap
   if (!misshaped.empty()) problems += "; of another shape: " + listed(misshaped);
   if (!unexpected.empty()) problems += "; unknown: " + listed(unexpected);
   check(problems.empty(), "{} does not fit the network{}", file, problems);
+}
+
+void Parameters::from_file(const Tensor& arena, const std::map<std::string, Shape>& present, const Source& source,
+                           const std::string& file) const {
+  check_file(present, file);
+  const auto in_file = names_in_file(present, file);
   for (const Parameter& p : parameters_)
     slice(arena, p).copy_from(from_file_layout(source(in_file.at(p.name())), p.layout()).to(arena.dtype()));
 }

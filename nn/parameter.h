@@ -89,7 +89,9 @@ class Parameters {
   std::vector<std::pair<std::string, Tensor>> to_file(const Tensor& arena) const;
   // Old files may hold what is now `path` (a module, "mid_block.attentions.0.to_q") under `old_path`.
   void renamed(const std::string& old_path, const std::string& path) { old_paths_[old_path] = path; }
-  // All missing, unexpected and mis-shaped names are reported together, by name.
+  // All missing, unexpected and mis-shaped names of a file are reported together, by name. Needs no arena: what a
+  // configuration promises is compared with what is there before memory is taken for it.
+  void check_file(const std::map<std::string, Shape>& present, const std::string& file) const;
   using Source = std::function<Tensor(const std::string& name)>;
   void from_file(const Tensor& arena, const std::map<std::string, Shape>& present, const Source&,
                  const std::string& file) const;
@@ -97,6 +99,8 @@ class Parameters {
  private:
   Tensor slice(const Tensor& arena, const Parameter&) const;
   std::string current_name(const std::string& name_in_file) const;
+  std::map<std::string, std::string> names_in_file(const std::map<std::string, Shape>& present,
+                                                   const std::string& file) const;
   void check_gradients() const;
 
   std::vector<Parameter> parameters_;

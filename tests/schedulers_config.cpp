@@ -83,6 +83,7 @@ TEST_CASE("what diffusers writes is read: infinities, nulls, keys of other class
   CHECK(read(R"({"_name_or_path": "-Infinity \"Infinity"})").class_name == "DDPMScheduler");
   CHECK(read(R"({"_class_name": "HeunDiscreteScheduler"})").beta_start == 0.00085);
   CHECK(mentions(message_of([&] { read(R"({"use_flow_sigmas": true})"); }), "use_flow_sigmas true is not supported"));
+  CHECK(mentions(message_of([&] { read(R"({"beta_schedule": "li\near"})"); }), R"("li\near" is not supported)"));
 }
 
 TEST_CASE("configurations are converted between classes as diffusers converts them", "[schedulers]") {
@@ -135,16 +136,16 @@ TEST_CASE("what a solver cannot do is refused by name", "[schedulers]") {
     return message_of([&] { make_sampler(name, config, 5, o); });
   };
   CHECK(mentions(refused("dpm_solver", {{"algorithm_type", "dpmsolver"}}), "use sigma_min"));
-  CHECK(mentions(refused("dpm-solver", {{"algorithm_type", "unipc"}}), "algorithm_type 'unipc' is not supported"));
-  CHECK(mentions(refused("dpm-solver", {{"solver_type", "rk4"}}), "solver_type 'rk4' is not supported"));
+  CHECK(mentions(refused("dpm-solver", {{"algorithm_type", "unipc"}}), "algorithm_type \"unipc\" is not supported"));
+  CHECK(mentions(refused("dpm-solver", {{"solver_type", "rk4"}}), "solver_type \"rk4\" is not supported"));
   CHECK(mentions(refused("dpm-solver", {{"solver_order", "4"}}), "solver_order is 4"));
   CHECK(mentions(
       refused("dpm-solver",
               {{"solver_order", "3"}, {"algorithm_type", "sde-dpmsolver"}, {"final_sigmas_type", "sigma_min"}}),
       "no solver_order 3"));
   CHECK(mentions(refused("heun", {{"use_karras_sigmas", "true"}, {"use_beta_sigmas", "true"}}), "only one of"));
-  CHECK(mentions(refused("euler", {{"final_sigmas_type", "one"}}), "final_sigmas_type 'one'"));
-  CHECK(mentions(refused("ddim-inverse", {{"timestep_spacing", "linspace"}}), "'linspace' is not supported"));
+  CHECK(mentions(refused("euler", {{"final_sigmas_type", "one"}}), "final_sigmas_type \"one\""));
+  CHECK(mentions(refused("ddim-inverse", {{"timestep_spacing", "linspace"}}), "\"linspace\" is not supported"));
   CHECK(mentions(refused("ddpm", {}, {.eta = 0.0}), "DDPMScheduler: takes no eta; DDIMScheduler does"));
   CHECK(mentions(refused("ddim", {}, {.s_churn = 1}), "DDIMScheduler: takes no s_churn"));
   CHECK(refused("euler", {}, {.s_churn = 1}) == "nothing was thrown");

@@ -88,6 +88,8 @@ TEST_CASE("an index that leads nowhere, or elsewhere, is an error", "[weights]")
   }
   write_index(index, {{"w", "absent.safetensors"}});
   CHECK_THROWS_WITH(found(folder), Contains("\"absent.safetensors\" is missing"));
+  write_index(index, {{"w", std::string(1000, 'x')}});
+  CHECK_THROWS_WITH(found(folder), Contains("...\" is missing"));
   write_index(index, {{"w", "../weights.safetensors"}});
   CHECK_THROWS_WITH(found(folder), Contains("no plain file name"));
 }

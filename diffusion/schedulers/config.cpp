@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "diffusion/scheduler.h"
+#include "tensor/in_quotes.h"
 
 namespace stipple {
 namespace {
@@ -184,7 +185,7 @@ void check_name(const std::string& where, const char* key, const std::string& va
   if (std::find(names.begin(), names.end(), value) != names.end()) return;
   std::string list;
   for (const char* name : names) list += (list.empty() ? "" : ", ") + std::string(*name ? name : "none");
-  fail("{}: {} '{}' is not supported; there are {}", where, key, value, list);
+  fail("{}: {} {} is not supported; there are {}", where, key, in_quotes(value), list);
 }
 
 void check_names(const SchedulerConfig& c, const std::string& where) {

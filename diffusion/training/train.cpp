@@ -212,7 +212,7 @@ class Run {
 
   void finish(const Metrics& metrics) {
     plot(metrics);
-    pipeline_->save(dir().string(), trainer_->best_weights());
+    pipeline_->save(dir().string(), trainer_->best_weights(), options_.save_dtype);
   }
 
   const TrainOptions& options_;

@@ -28,6 +28,7 @@ struct TrainOptions {
   bool gradient_checkpointing = false;
   uint64_t seed = 0;
 
+  Dtype save_dtype = Dtype::f32;  // of the final pipeline's weights; checkpoints keep all bits
   int64_t checkpointing_steps = 500;
   int64_t checkpoints_total_limit = 0;  // 0: all are kept
   std::string resume_from_checkpoint;   // "latest" or a folder
