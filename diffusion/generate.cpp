@@ -1,47 +1,12 @@
 #include "diffusion/generate.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "tensor/layout.h"
-#include "tensor/random.h"
 #include "tensor/safetensors.h"
 
 namespace stipple {
 namespace {
-
-// Where the noise of one batch comes from: the images' own generators, or a file.
-struct BatchNoise {
-  Tensor start;  // [N, H, W, C]
-  NoiseSource steps;
-};
-
-Shape channels_first(const Shape& nhwc) { return {nhwc[0], nhwc[3], nhwc[1], nhwc[2]}; }
-
-// Drawn as NCHW, PyTorch's order.
-BatchNoise seeded_noise(const std::string& rng, const std::vector<uint64_t>& seeds, const Shape& shape) {
-  auto generators = std::make_shared<std::vector<std::unique_ptr<Generator>>>();
-  for (uint64_t seed : seeds) generators->push_back(make_generator(rng, seed));
-  NoiseSource draw = [generators](const Shape& nhwc) {
-    return to_channels_last(normal_per_image(*generators, channels_first(nhwc)));
-  };
-  return {draw(shape), draw};
-}
-
-Tensor load_noise(const SafetensorsFile& file, const std::string& name, const Shape& shape) {
-  check(file.contains(name), "{}: tensor '{}' is needed and missing", file.path(), name);
-  const Tensor noise = file.load(name);
-  check(noise.shape() == channels_first(shape), "{}: tensor '{}' is {}, expected f32{}", file.path(), name,
-        describe(noise), to_string(channels_first(shape)));
-  return to_channels_last(noise.to(Dtype::f32));
-}
-
-// noise.NNN belongs to the NNN-th step, whether the steps before it drew any or not.
-BatchNoise noise_from_file(const std::string& path, const Shape& shape, std::shared_ptr<int64_t> step) {
-  auto file = std::make_shared<SafetensorsFile>(path);
-  return {load_noise(*file, "noise", shape),
-          [file, step](const Shape& s) { return load_noise(*file, fmt::format("noise.{:03}", *step), s); }};
-}
 
 // diffusers' pipelines default to all of DDPM's steps and to 50 of the others'.
 int64_t default_steps(const SchedulerConfig& config) {
@@ -55,18 +20,20 @@ SchedulerConfig scheduler_of(const SchedulerConfig& of_pipeline, const GenerateO
   return config;
 }
 
+Tensor repeated(const Tensor& image, int64_t n) {
+  Tensor images({n, image.dim(0), image.dim(1), image.dim(2)});
+  for (int64_t i = 0; i < n; ++i) images[i].copy_from(image);
+  return images;
+}
+
 // One call of generate(): the checked options and what they mean for this pipeline.
 class Generation {
  public:
-  Generation(Pipeline& pipeline, const GenerateOptions& o) : pipeline_(pipeline), options_(o) {
-    const UNet2DConfig& unet = pipeline.denoiser.unet.config;
-    check(o.height || unet.sample_height, "the network's config says no sample_size: give --height and --width");
-    height_ = o.height ? o.height : *unet.sample_height;
-    width_ = o.width ? o.width : *unet.sample_width;
-    unet.check_size(height_, width_);
+  Generation(Pipeline& pipeline, const GenerateOptions& o)
+      : pipeline_(pipeline), options_(o), shape_(image_shape(pipeline, o)) {
     scheduler_ = scheduler_of(pipeline.scheduler, o);
     steps_ = o.steps ? o.steps : default_steps(scheduler_);
-    count_ = o.noise_file.empty() ? static_cast<int64_t>(o.seeds.size()) : noise_count(o.noise_file);
+    count_ = image_count(o);
     check(count_ >= 1, "there is nothing to draw: no seeds and no noise");
     check(o.classes.empty() || static_cast<int64_t>(o.classes.size()) == count_, "{} classes for {} images",
           o.classes.size(), count_);
@@ -74,12 +41,13 @@ class Generation {
     check(o.guidance_scale == 1 || pipeline.denoiser.conditioning.kind != ClassConditioning::none,
           "guidance needs a network that is conditioned on classes; this one is not");
     if (o.guidance_scale != 1) pipeline.denoiser.conditioning.no_label();
+    check_image();
   }
 
   Tensor run() {
-    const bool whole = !options_.noise_file.empty() || !options_.trajectory_file.empty();
+    const bool whole = !options_.noise_file.empty() || !options_.trajectory_file.empty() || options_.watch;
     const int64_t batch = whole ? count_ : std::max<int64_t>(1, options_.batch_size);
-    Tensor images({count_, height_, width_, pipeline_.denoiser.image_channels()});
+    Tensor images({count_, shape_[0], shape_[1], shape_[2]});
     batches_ = (count_ + batch - 1) / batch;
     for (int64_t begin = 0; begin < count_; begin += batch, ++batch_) {
       const int64_t end = std::min(count_, begin + batch);
@@ -101,15 +69,35 @@ class Generation {
             conditioning.classes, conditioning.classes - 1);
   }
 
+  void check_image() const {
+    const Tensor& image = options_.init_image;
+    check(!options_.invert || image, "inversion needs an image to begin with");
+    if (!image) return;
+    check(image.shape() == shape_, "image-to-image: the image is {}, expected f32{}", describe(image),
+          to_string(shape_));
+    check(!options_.invert || (scheduler_.class_name == "DDIMScheduler" && options_.step.eta.value_or(0) == 0),
+          "inversion is walked back by DDIM (--sampler ddim) without noise of its own, not by {} with eta {}",
+          scheduler_.class_name, options_.step.eta.value_or(0));
+  }
+
   Tensor labels(int64_t begin, int64_t end) const {
     if (options_.classes.empty()) return {};
     return Tensor::of({end - begin}, std::span<const int64_t>(options_.classes).subspan(begin, end - begin));
   }
 
   BatchNoise noise(int64_t begin, int64_t end, std::shared_ptr<int64_t> step) const {
-    const Shape shape{end - begin, height_, width_, pipeline_.denoiser.image_channels()};
+    const Shape shape{end - begin, shape_[0], shape_[1], shape_[2]};
     if (!options_.noise_file.empty()) return noise_from_file(options_.noise_file, shape, step);
+    if (options_.interpolate) return interpolated(begin, shape);
     return seeded_noise(options_.rng, {options_.seeds.begin() + begin, options_.seeds.begin() + end}, shape);
+  }
+
+  BatchNoise interpolated(int64_t begin, const Shape& shape) const {
+    const Interpolation& between = *options_.interpolate;
+    const double last = std::max<double>(1, static_cast<double>(between.count - 1));
+    std::vector<double> at;
+    for (int64_t n = begin; n < begin + shape[0]; ++n) at.push_back(static_cast<double>(n) / last);
+    return interpolated_noise(options_.rng, between.from, between.to, at, shape);
   }
 
   Predict predictor(const Tensor& label) const {
@@ -126,16 +114,33 @@ class Generation {
     const NoGrad no_grad;
     auto step = std::make_shared<int64_t>(0);
     const auto sampler = make_sampler(scheduler_.class_name, scheduler_, steps_, options_.step);
+    const Predict predict = predictor(labels(begin, end));
     const BatchNoise random = noise(begin, end, step);
-    SamplingOptions watch;
-    watch.cancelled = options_.cancelled;
-    watch.on_step = [&](size_t index, size_t total, StepResult& result) {
-      if (!options_.trajectory_file.empty()) remember(*step, result);
+    SamplingOptions how;
+    how.cancelled = options_.cancelled;
+    how.on_step = [&](size_t index, size_t total, StepResult& result) {
+      report(*sampler, index, static_cast<int64_t>(total), *step, result);
       ++*step;
-      const auto steps = static_cast<int64_t>(total);
-      if (options_.on_step) options_.on_step(batch_ * steps + static_cast<int64_t>(index) + 1, batches_ * steps);
     };
-    return sample(*sampler, predictor(labels(begin, end)), random.start, random.steps, watch);
+    if (!options_.init_image) return sample(*sampler, predict, random.start, random.steps, how);
+    const Tensor image = repeated(options_.init_image, end - begin);
+    if (options_.invert) return reconstruct(*sampler, predict, image, how);
+    how.image = image;
+    how.first = first_timestep(*sampler, options_.strength);
+    return sample(*sampler, predict, random.start, random.steps, how);
+  }
+
+  Tensor reconstruct(Sampler& sampler, const Predict& predict, const Tensor& image, const SamplingOptions& how) const {
+    const auto inverse = make_sampler("ddim-inverse", scheduler_, steps_);
+    const Tensor start = sample(*inverse, predict, image, nullptr, {.cancelled = how.cancelled});
+    return start ? sample(sampler, predict, start, nullptr, how) : start;
+  }
+
+  void report(const Sampler& sampler, size_t index, int64_t total, int64_t step, const StepResult& result) {
+    const auto done = static_cast<int64_t>(index) + 1;
+    if (!options_.trajectory_file.empty()) remember(step, result);
+    if (options_.watch) options_.watch(sampler.scale_model_input(result.sample, index + 1), result.clean, done, total);
+    if (options_.on_step) options_.on_step(batch_ * total + done, batches_ * total);
   }
 
   void remember(int64_t step, const StepResult& result) {
@@ -145,19 +150,25 @@ class Generation {
 
   Pipeline& pipeline_;
   const GenerateOptions& options_;
-  int64_t height_, width_, steps_, count_, batch_ = 0, batches_ = 1;
+  Shape shape_;  // of an image
+  int64_t steps_, count_, batch_ = 0, batches_ = 1;
   SchedulerConfig scheduler_;
   std::vector<std::pair<std::string, Tensor>> trajectory_;
 };
 
 }  // namespace
 
-int64_t noise_count(const std::string& noise_file) {
-  const SafetensorsFile file(noise_file);
-  check(file.contains("noise"), "{}: tensor 'noise' is missing", noise_file);
-  check(file.shape("noise").rank() == 4, "{}: tensor 'noise' is {}, expected [N,C,H,W]", noise_file,
-        to_string(file.shape("noise")));
-  return file.shape("noise")[0];
+int64_t image_count(const GenerateOptions& o) {
+  if (!o.noise_file.empty()) return noise_count(o.noise_file);
+  return o.interpolate ? o.interpolate->count : static_cast<int64_t>(o.seeds.size());
+}
+
+Shape image_shape(const Pipeline& pipeline, const GenerateOptions& o) {
+  const UNet2DConfig& unet = pipeline.denoiser.unet.config;
+  check(o.height || unet.sample_height, "the network's config says no sample_size: give --height and --width");
+  const int64_t height = o.height ? o.height : *unet.sample_height, width = o.width ? o.width : *unet.sample_width;
+  unet.check_size(height, width);
+  return {height, width, pipeline.denoiser.image_channels()};
 }
 
 Tensor generate(Pipeline& pipeline, const GenerateOptions& options) { return Generation(pipeline, options).run(); }

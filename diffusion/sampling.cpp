@@ -20,6 +20,11 @@ Tensor extrapolate(const Tensor& from, const Tensor& through, double scale) {
   return y;
 }
 
+Tensor begin(const Sampler& sampler, const Tensor& start, const SamplingOptions& options) {
+  if (options.image) return sampler.add_noise(options.image, start, options.first);
+  return options.first == 0 ? kernels::affine(start, sampler.init_noise_sigma(), 0) : start;
+}
+
 }  // namespace
 
 Predict classifier_free(LabelledPredict network, const Tensor& labels, int64_t unconditional, double scale) {
@@ -39,7 +44,7 @@ Tensor sample(Sampler& sampler, const Predict& predict, const Tensor& start, con
         timesteps.size());
   check(options.first % sampler.order() == 0, "sample: begins with timestep number {}, inside a step of {} timesteps",
         options.first, sampler.order());
-  Tensor x = options.first == 0 ? kernels::affine(start, sampler.init_noise_sigma(), 0) : start;
+  Tensor x = begin(sampler, start, options);
   for (size_t index = options.first; index < timesteps.size(); ++index) {
     if (options.cancelled && options.cancelled()) return {};
     Tensor model_output = predict(sampler.scale_model_input(x, index), timesteps[index]);
@@ -49,6 +54,14 @@ Tensor sample(Sampler& sampler, const Predict& predict, const Tensor& start, con
     x = result.sample;
   }
   return x;
+}
+
+size_t first_timestep(const Sampler& sampler, double strength) {
+  const auto order = static_cast<size_t>(sampler.order()), steps = (sampler.timesteps().size() + order - 1) / order;
+  check(strength > 0 && strength <= 1, "image-to-image: strength is {}, it is above 0 and at most 1", strength);
+  const auto walked = static_cast<size_t>(static_cast<double>(steps) * strength);
+  check(walked >= 1, "image-to-image: strength {} of {} steps leaves no step to walk", strength, steps);
+  return (steps - walked) * order;
 }
 
 }  // namespace stipple

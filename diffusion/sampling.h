@@ -33,14 +33,19 @@ Predict classifier_free(LabelledPredict network, const Tensor& labels, int64_t u
 
 struct SamplingOptions {
   size_t first = 0;  // index of the timestep to begin with, a multiple of the sampler's order()
+  Tensor image;      // if defined, [N,H,W,C] to begin from, with as much noise as belongs there
   std::function<void(size_t index, Tensor& sample, Tensor& model_output)> guide;
   std::function<void(size_t index, size_t total, StepResult& result)> on_step;
   std::function<bool()> cancelled;  // asked before each timestep
 };
 
-// `start` [N,H,W,C] is noise of unit variance, or with first > 0 the sample at timesteps()[first]. Returns the images,
-// undefined where cancelled.
+// `start` [N,H,W,C] is noise of unit variance, or with first > 0 and no image the state at timesteps()[first]. Returns
+// the images, undefined where cancelled.
 Tensor sample(Sampler& sampler, const Predict& predict, const Tensor& start, const NoiseSource& noise,
               const SamplingOptions& options = {});
+
+// The timestep to begin with so that only the last `strength` of the steps are walked, rounded down, as diffusers'
+// image-to-image pipelines do. strength > 1, and so little that no step is left, throw.
+size_t first_timestep(const Sampler&, double strength);
 
 }  // namespace stipple

@@ -16,7 +16,7 @@ TEST_CASE("what is unknown or impossible in a scheduler is named", "[schedulers]
     wrong.*member = value;
     const std::string message = message_of([&] { make_sampler("ddpm", wrong, 5); });
     INFO(message);
-    CHECK(mentions(message, std::string(field) + " '" + value + "'"));
+    CHECK(mentions(message, std::string(field) + " \"" + value + "\""));
     CHECK(mentions(message, choices));
   };
   refuses(&SchedulerConfig::beta_schedule, "cubic", "beta_schedule", "linear, scaled_linear, squaredcos_cap_v2");
@@ -64,7 +64,7 @@ TEST_CASE("a scheduler's JSON gives notices of unknown keys and refuses wrong va
   CHECK(mentions(refused(R"({"clip_sample": 1})"), "clip_sample is 1, expected true or false"));
   CHECK(mentions(refused(R"({"trained_betas": [1, "x"]})"), "trained_betas"));
   CHECK(mentions(refused(R"({"trained_betas": [0.5]})"), "trained_betas holds 1 numbers"));
-  CHECK(mentions(refused(R"({"prediction_type": "noise"})"), "scheduler_config.json: prediction_type 'noise'"));
+  CHECK(mentions(refused(R"({"prediction_type": "noise"})"), "scheduler_config.json: prediction_type \"noise\""));
   CHECK(mentions(refused("{"), "scheduler_config.json: is no JSON object"));
 }
 

@@ -272,9 +272,11 @@ void SchedulerConfig::set(const std::string& key, const std::string& value, cons
 }
 
 void SchedulerConfig::check(const std::string& where) const {
+  constexpr int64_t kMostTimesteps = 1'000'000;
   check_names(*this, where);
   check_betas(*this, where);
-  stipple::check(num_train_timesteps >= 1, "{}: num_train_timesteps is {}", where, num_train_timesteps);
+  stipple::check(num_train_timesteps >= 1 && num_train_timesteps <= kMostTimesteps,
+                 "{}: num_train_timesteps is {}; 1 to {} are possible", where, num_train_timesteps, kMostTimesteps);
   stipple::check(dynamic_thresholding_ratio >= 0 && dynamic_thresholding_ratio <= 1,
                  "{}: dynamic_thresholding_ratio is {}, a quantile is in 0 to 1", where, dynamic_thresholding_ratio);
   stipple::check(clip_sample_range > 0 && sample_max_value > 0,

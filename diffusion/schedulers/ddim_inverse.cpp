@@ -10,7 +10,7 @@ namespace stipple {
 DDIMInverseScheduler::DDIMInverseScheduler(const SchedulerConfig& config, int64_t steps, const StepOptions&)
     : Sampler(config, spaced_timesteps(config, steps)) {
   check(config.timestep_spacing != "linspace",
-        "DDIMInverseScheduler: timestep_spacing 'linspace' is not supported; there are leading, trailing");
+        "DDIMInverseScheduler: timestep_spacing \"linspace\" is not supported; there are leading, trailing");
   std::reverse(timesteps_.begin(), timesteps_.end());
 }
 

@@ -6,6 +6,7 @@
 #include "diffusion/schedulers/prediction.h"
 #include "diffusion/schedulers/timesteps.h"
 #include "kernels/arithmetic.h"
+#include "tensor/in_quotes.h"
 
 namespace stipple {
 namespace {
@@ -25,9 +26,9 @@ DDPMScheduler::DDPMScheduler(const SchedulerConfig& config, int64_t steps, const
     : Sampler(config, spaced_timesteps(config, steps)), learned_(config.variance_type.starts_with("learned")) {
   const std::string& type = config.variance_type;
   check(learned_ || type == "fixed_small" || type == "fixed_small_log" || type == "fixed_large",
-        "DDPMScheduler: variance_type '{}' is not supported; there are fixed_small, fixed_small_log, fixed_large, "
+        "DDPMScheduler: variance_type {} is not supported; there are fixed_small, fixed_small_log, fixed_large, "
         "learned, learned_range",
-        type);
+        in_quotes(type));
 }
 
 int64_t DDPMScheduler::next_timestep(size_t index) const {

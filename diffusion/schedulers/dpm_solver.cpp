@@ -7,6 +7,7 @@
 #include "diffusion/schedulers/sigmas.h"
 #include "diffusion/schedulers/timesteps.h"
 #include "kernels/arithmetic.h"
+#include "tensor/in_quotes.h"
 
 namespace stipple {
 namespace {
@@ -23,10 +24,10 @@ SchedulerConfig translated(SchedulerConfig c) {
 void check_solver(const SchedulerConfig& c) {
   const std::string& type = c.algorithm_type;
   check(type == "dpmsolver" || type == "dpmsolver++" || type == "sde-dpmsolver" || type == "sde-dpmsolver++",
-        "{}: algorithm_type '{}' is not supported; there are dpmsolver, dpmsolver++, sde-dpmsolver, sde-dpmsolver++",
-        kName, type);
+        "{}: algorithm_type {} is not supported; there are dpmsolver, dpmsolver++, sde-dpmsolver, sde-dpmsolver++",
+        kName, in_quotes(type));
   check(c.solver_type == "midpoint" || c.solver_type == "heun",
-        "{}: solver_type '{}' is not supported; there are midpoint, heun", kName, c.solver_type);
+        "{}: solver_type {} is not supported; there are midpoint, heun", kName, in_quotes(c.solver_type));
   check(c.solver_order >= 1 && c.solver_order <= 3, "{}: solver_order is {}; there are 1, 2, 3", kName, c.solver_order);
   check(type != "sde-dpmsolver" || c.solver_order < 3, "{}: algorithm_type sde-dpmsolver has no solver_order 3", kName);
   check(type.ends_with("++") || c.final_sigmas_type == "sigma_min",

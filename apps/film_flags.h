@@ -1,0 +1,18 @@
+#pragma once
+#include "apps/command.h"
+#include "diffusion/film.h"
+
+namespace stipple {
+
+// --strip, --frames, --every: the denoising as pictures.
+struct FilmOptions {
+  std::string strip, frames;
+  int64_t every = 0;
+
+  void add_to(CLI::App&);
+  bool wanted() const { return !strip.empty() || !frames.empty(); }
+  void check_outputs() const;  // throws what writing would throw
+  std::vector<std::string> write(const Film&, int64_t nrow) const;
+};
+
+}  // namespace stipple

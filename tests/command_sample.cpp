@@ -1,0 +1,72 @@
+#include "tests/command_result.h"
+#include "tests/tiny_pipeline.h"
+
+// The flags of `stipple sample` that choose a sampler, a beginning, and pictures on the way.
+
+using namespace stipple;
+namespace fs = std::filesystem;
+
+namespace {
+
+CommandResult sample(const ScratchFolder& folder, const std::string& flags) {
+  return run_command(words("sample --model model --out g.png --count 2 --steps 4 " + flags), folder.path());
+}
+
+void refused(const ScratchFolder& folder, int status, const std::string& flags, const std::string& reason) {
+  INFO(flags);
+  check_refused(sample(folder, flags), status, reason);
+  CHECK_FALSE(fs::exists(folder / "g.png"));
+}
+
+}  // namespace
+
+TEST_CASE("every sampler draws, with the options it knows", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_pipeline(folder / "model");
+  for (const char* flags :
+       {"--sampler ddpm --variance-type fixed_large", "--sampler ddim --eta 0.5 --use-clipped-model-output",
+        "--sampler dpm-solver --order 3 --algorithm sde-dpmsolver++ --use-karras-sigmas",
+        "--sampler dpm_solver --lower-order-final false --lambda-min-clipped -5.1 --thresholding",
+        "--sampler euler --s-churn 2 --timestep_spacing trailing", "--sampler euler-ancestral --steps-offset 1",
+        "--sampler HeunDiscreteScheduler --use-beta-sigmas true --clip-sample", "--sampler ddim-inverse"}) {
+    INFO(flags);
+    const CommandResult result = sample(folder, flags);
+    INFO(result.err);
+    CHECK(result.status == 0);
+  }
+}
+
+TEST_CASE("a flag that the sampler would ignore is refused", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_pipeline(folder / "model");
+  refused(folder, 1, "--sampler ddpm --eta 0", "DDPMScheduler: takes no eta");
+  refused(folder, 1, "--sampler ddim --solver-order 2", "DDIMScheduler takes no solver_order");
+  refused(folder, 1, "--sampler dpm-solver --clip-sample", "DPMSolverMultistepScheduler takes no clip_sample");
+  refused(folder, 1, "--sampler heun --s-churn 1", "HeunDiscreteScheduler: takes no s_churn");
+  refused(folder, 1, "--sampler dpm-solver --algorithm-type dpmsolver", "final_sigmas_type");
+  refused(folder, 1, "--sampler dpm-solver --solver-order two", "solver_order is \"two\", expected an integer");
+  refused(folder, 1, "--sampler euler --use-karras-sigmas --use-beta-sigmas", "only one of");
+  refused(folder, 2, "--strength 0.5", "--init-image");
+  refused(folder, 2, "--interpolate 3", "no pair of seeds");
+  refused(folder, 1, "--init-image nothing.png", "nothing.png");
+}
+
+TEST_CASE("pictures begin with a picture, and on the way to another seed", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_pipeline(folder / "model");
+  write_png(folder / "in.png", tiny_picture(2));
+  CHECK(sample(folder, "--sampler ddim --init-image in.png --strength 0.5").status == 0);
+  CHECK(sample(folder, "--sampler ddim --init-image in.png --invert --clip-sample false").status == 0);
+  CHECK(sample(folder, "--sampler ddim --interpolate 3-7").status == 0);
+}
+
+TEST_CASE("the denoising is written as a strip and as numbered frames", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_pipeline(folder / "model");
+  CHECK(sample(folder, "--sampler euler --strip strip.png --frames film --every 2").status == 0);
+  CHECK(fs::exists(folder / "strip.png"));
+  CHECK(fs::exists(folder / "film/frame-000.png"));
+  CHECK(fs::exists(folder / "film/frame-001.png"));
+  CHECK_FALSE(fs::exists(folder / "film/frame-002.png"));
+  check_refused(sample(folder, "--frames nowhere/film"), 1, "nowhere");
+}
