@@ -9,6 +9,8 @@
 
 #include "kernels/emulator/symbols.h"
 
+extern "C" const char __executable_start, _end;  // of the program: its code, constants and static variables
+
 namespace emulator {
 namespace {
 
@@ -156,7 +158,15 @@ void Block::barrier(int id, int expected, const char* operation, Where where) {
   for (Thread* t : waiting)
     if (t != running_) ready_.push_back(t);
   waiting.clear();
-  if (observer_) observer_->block_barrier(*this);
+  if (observer_) observer_->block_barrier(*this, expected == count_);
+}
+
+bool Block::is_private(const std::byte* address) const {
+  if (processor_.owns(address) || address == reinterpret_cast<const std::byte*>(&position)) return true;
+  const auto* arguments = static_cast<const std::byte*>(launch_.arguments.get());
+  if (address >= arguments && address < arguments + launch_.argument_bytes) return true;
+  return address >= reinterpret_cast<const std::byte*>(&__executable_start) &&
+         address < reinterpret_cast<const std::byte*>(&_end);
 }
 
 std::byte* Block::static_shared(const void* key, size_t bytes, size_t alignment) {

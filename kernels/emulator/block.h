@@ -74,6 +74,8 @@ class Block {
   Processor& processor() { return processor_; }
   Observer* observer() { return observer_; }
   size_t shared_used() const { return shared_used_; }
+  // Neither shared nor global memory on the device: registers, local memory, kernel arguments, constants.
+  bool is_private(const std::byte* address) const;
 
   void barrier(int id, int expected, const char* operation, Where);
   // Calls all(meeting) once every lane of the mask has come; a lane's own part is in meeting.brought[lane].

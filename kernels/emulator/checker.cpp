@@ -4,8 +4,6 @@
 #include "kernels/emulator/memory.h"
 #include "kernels/emulator/symbols.h"
 
-extern "C" const char __executable_start, _end;  // of the program: its code, constants and static variables
-
 namespace emulator {
 namespace {
 
@@ -14,17 +12,6 @@ std::string describe(const Access& a) {
                      : a.kind == AccessKind::write ? "writes "
                                                    : "atomically changes ";
   return what + std::to_string(a.bytes) + " bytes";
-}
-
-// What is neither shared nor global memory on the device: registers, local memory, kernel arguments, constants.
-bool is_private(Block& block, const std::byte* address) {
-  if (block.processor().owns(address)) return true;
-  const auto* arguments = static_cast<const std::byte*>(block.launch().arguments.get());
-  if (address >= arguments && address < arguments + block.launch().argument_bytes) return true;
-  if (address >= reinterpret_cast<const std::byte*>(&__executable_start) &&
-      address < reinterpret_cast<const std::byte*>(&_end))
-    return true;
-  return address == reinterpret_cast<const std::byte*>(&position);
 }
 
 }  // namespace
@@ -36,10 +23,11 @@ void Checker::begin(Block& block) {
 }
 
 void Checker::access(Block& block, Thread& thread, const Access& a) {
+  if (a.bytes == 0) return;  // a copy that fills with zeros
   const std::byte* shared = block.processor().shared();
   if (a.address >= shared && a.address < shared + kSharedBytes)
     check_shared(block, thread, a, static_cast<size_t>(a.address - shared));
-  else if (!is_private(block, a.address))
+  else if (!block.is_private(a.address))
     check_global(block, a);
 }
 

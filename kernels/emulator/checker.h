@@ -17,7 +17,7 @@ class Checker final : public Observer {
  public:
   void begin(Block&) override;
   void access(Block&, Thread&, const Access&) override;
-  void block_barrier(Block&) override { ++epoch_; }
+  void block_barrier(Block&, bool) override { ++epoch_; }
   void warp_barrier(Block&, int warp) override { ++warp_epochs_[warp]; }
 
  private:

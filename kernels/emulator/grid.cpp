@@ -6,6 +6,7 @@
 
 #include "kernels/emulator/block.h"
 #include "kernels/emulator/checker.h"
+#include "kernels/emulator/counters.h"
 #include "kernels/emulator/emulator.h"
 
 namespace emulator {
@@ -24,14 +25,22 @@ Observer* observer_for(Mode wanted) {
   return wanted == Mode::check ? &checker : nullptr;
 }
 
-std::string run_block(const Launch& launch, int64_t number) {
+std::string run_block(const Launch& launch, int64_t number, Observer* observer) {
   static thread_local std::unique_ptr<Processor> processor;
   if (!processor) processor = std::make_unique<Processor>();
   const unsigned i = static_cast<unsigned>(number), x = launch.blocks.x, y = launch.blocks.y;
   const uint3 index{i % x, i / x % y, i / x / y};
-  std::string report = Block(*processor, launch, index, observer_for(mode())).run();
+  std::string report = Block(*processor, launch, index, observer).run();
   if (!report.empty()) processor.reset();  // the threads that were stopped leave their stacks as they are
   return report;
+}
+
+std::string run_counted(const Launch& launch, int64_t blocks) {
+  Counters counters(launch);
+  for (int64_t i = 0; i < blocks; ++i)
+    if (const std::string report = run_block(launch, i, &counters); !report.empty()) return report;
+  counters.keep();
+  return {};
 }
 
 }  // namespace
@@ -49,12 +58,13 @@ bool can_check() {
 
 std::string run_grid(const Launch& launch) {
   const int64_t blocks = int64_t{launch.blocks.x} * launch.blocks.y * launch.blocks.z;
+  if (mode() == Mode::count) return run_counted(launch, blocks);
   std::atomic<int64_t> failed = blocks;
   std::string failure;
 #pragma omp parallel for schedule(dynamic)
   for (int64_t i = 0; i < blocks; ++i) {
     if (failed < i) continue;
-    const std::string report = run_block(launch, i);
+    const std::string report = run_block(launch, i, observer_for(mode()));
     if (report.empty()) continue;
 #pragma omp critical
     if (i < failed) {

@@ -12,6 +12,11 @@ void observe(const void* address, size_t bytes, AccessKind kind, const void* sit
     observer->access(block, block.running(), {static_cast<const std::byte*>(address), bytes, kind, site});
 }
 
+void observe_tensor_core(TensorCore kind, double flop, const void* site) {
+  Block& block = Block::current();
+  if (Observer* observer = block.observer()) observer->tensor_core(block, block.running(), kind, flop, site);
+}
+
 void load(void* to, const void* from, size_t bytes) {
   observe(from, bytes, AccessKind::read, EMULATOR_SITE);
   std::memcpy(to, from, bytes);

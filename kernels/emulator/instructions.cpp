@@ -15,6 +15,9 @@ float lower(uint32_t pair) { return std::bit_cast<float>(pair << 16); }
 float upper(uint32_t pair) { return std::bit_cast<float>(pair & 0xFFFF0000); }
 float tf32(uint32_t bits) { return std::bit_cast<float>(bits & 0xFFFFE000); }  // hardware ignores the rest
 
+template <int kDepth>
+constexpr double kFlop = 2 * 16 * 8 * kDepth;
+
 struct Fragments {
   float* d;
   const uint32_t *a, *b;
@@ -86,6 +89,7 @@ void ldmatrix(uint32_t* to, const void* row, int matrices, bool transposed, Wher
 }  // namespace
 
 void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Where where) {
+  observe_tensor_core(TensorCore::bf16, kFlop<16>, EMULATOR_SITE);
   Fragments mine{d, a, b};
   whole_warp("mma.m16n8k16.bf16", where, &mine, [](const Meeting& m) {
     multiply<16>(m, [](auto& to, const Fragments& from, int g, int q) {
@@ -102,6 +106,7 @@ void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b
 }
 
 void mma_m16n8k8_bf16(float (&d)[4], const uint32_t (&a)[2], const uint32_t& b, Where where) {
+  observe_tensor_core(TensorCore::bf16, kFlop<8>, EMULATOR_SITE);
   Fragments mine{d, a, &b};
   whole_warp("mma.m16n8k8.bf16", where, &mine, [](const Meeting& m) {
     multiply<8>(m, [](auto& to, const Fragments& from, int g, int q) {
@@ -116,6 +121,7 @@ void mma_m16n8k8_bf16(float (&d)[4], const uint32_t (&a)[2], const uint32_t& b, 
 }
 
 void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Where where) {
+  observe_tensor_core(TensorCore::tf32, kFlop<8>, EMULATOR_SITE);
   Fragments mine{d, a, b};
   whole_warp("mma.m16n8k8.tf32", where, &mine, [](const Meeting& m) {
     multiply<8>(m, [](auto& to, const Fragments& from, int g, int q) {
