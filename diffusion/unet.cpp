@@ -7,7 +7,7 @@
 namespace stipple {
 namespace {
 
-constexpr double kFourierScale = 16;   // deviation of the frequencies
+constexpr double kFourierScale = 16;  // deviation of the frequencies
 constexpr int64_t kSkipAttentionGroups = 32;
 
 ResnetOptions resnet_options(const UNet2DConfig& c, int64_t channels) {
@@ -22,12 +22,17 @@ ResnetOptions resnet_options(const UNet2DConfig& c, int64_t channels) {
 
 AttentionOptions attention_options(const UNet2DConfig& c, int64_t channels) {
   const int64_t width = c.attention_head_dim.value_or(channels);
-  check(width <= channels, "unet: field 'attention_head_dim' is {}, wider than a block of {} channels", width, channels);
-  return {.channels = channels, .heads = channels / width, .head_width = width, .groups = c.groups_at(channels), .eps = c.norm_eps};
+  check(width <= channels, "unet: field 'attention_head_dim' is {}, wider than a block of {} channels", width,
+        channels);
+  return {.channels = channels,
+          .heads = channels / width,
+          .head_width = width,
+          .groups = c.groups_at(channels),
+          .eps = c.norm_eps};
 }
 
-// "AttnDownBlock2D" has attention, "ResnetDownsampleBlock2D" resamples by a ResNet block, an Attn block where the config
-// says so.
+// "AttnDownBlock2D" has attention, "ResnetDownsampleBlock2D" resamples by a ResNet block, an Attn block where the
+// config says so.
 BlockOptions block_options(const UNet2DConfig& c, const std::string& type, ResampleType resample, int64_t channels,
                            bool last) {
   const bool attends = type.starts_with("Attn");
@@ -53,8 +58,10 @@ BlockOptions mid_options(const UNet2DConfig& c) {
   o.attention = attention_options(c, c.block_out_channels.back());
   o.attention->output_scale_factor = c.mid_block_scale_factor;
   // diffusers leaves this norm out where scale_shift meets no attn_norm_num_groups; checkpoints rely on it.
-  if (c.attn_norm_num_groups) o.attention->groups = *c.attn_norm_num_groups;
-  else if (o.resnet.scale_shift) o.attention->groups.reset();
+  if (c.attn_norm_num_groups)
+    o.attention->groups = *c.attn_norm_num_groups;
+  else if (o.resnet.scale_shift)
+    o.attention->groups.reset();
   return o;
 }
 
@@ -90,9 +97,12 @@ int64_t projected_width(const UNet2DConfig& c) {
 Parameter projection_weight(Scope scope, const UNet2DConfig& c) {
   const int64_t width = c.block_out_channels.front();
   switch (c.time_embedding_type) {
-    case TimeEmbedding::positional: break;
-    case TimeEmbedding::fourier: return scope.frozen("weight", {width}, Init::normal(kFourierScale));
-    case TimeEmbedding::learned: return scope.parameter("weight", {*c.num_train_timesteps, width}, Init::normal(1));
+    case TimeEmbedding::positional:
+      break;
+    case TimeEmbedding::fourier:
+      return scope.frozen("weight", {width}, Init::normal(kFourierScale));
+    case TimeEmbedding::learned:
+      return scope.parameter("weight", {*c.num_train_timesteps, width}, Init::normal(1));
   }
   return {};
 }
@@ -122,9 +132,12 @@ TimeProjection::TimeProjection(Scope scope, const UNet2DConfig& c)
 
 Var TimeProjection::operator()(const Tensor& timesteps, Dtype dtype) const {
   switch (type) {
-    case TimeEmbedding::positional: return kernels::timestep_embedding(timesteps, sinusoid).to(dtype);
-    case TimeEmbedding::fourier: return kernels::fourier_embedding(timesteps, weight.value());
-    case TimeEmbedding::learned: return embedding(weight, timesteps);
+    case TimeEmbedding::positional:
+      return kernels::timestep_embedding(timesteps, sinusoid).to(dtype);
+    case TimeEmbedding::fourier:
+      return kernels::fourier_embedding(timesteps, weight.value());
+    case TimeEmbedding::learned:
+      return embedding(weight, timesteps);
   }
   return {};
 }
@@ -166,10 +179,14 @@ Var UNet2DModel::embed(const Tensor& timesteps, const Tensor& labels, Dtype dtyp
 
 Var UNet2DModel::embed_class(const Tensor& labels, Dtype dtype) const {
   switch (config.class_embedding) {
-    case ClassEmbedding::table: return (*class_table)(labels);
-    case ClassEmbedding::timestep: return (*class_embedding)(time_proj(labels, dtype));
-    case ClassEmbedding::identity: return labels.to(dtype);
-    case ClassEmbedding::none: break;
+    case ClassEmbedding::table:
+      return (*class_table)(labels);
+    case ClassEmbedding::timestep:
+      return (*class_embedding)(time_proj(labels, dtype));
+    case ClassEmbedding::identity:
+      return labels.to(dtype);
+    case ClassEmbedding::none:
+      break;
   }
   return {};
 }

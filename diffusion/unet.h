@@ -27,8 +27,9 @@ struct TimestepEmbedding {
   Var operator()(const Var& projected) const;  // [N, in] -> [N, out]
 };
 
-// diffusers' UNet2DModel: predicts, from a noisy image and its time step, what the noise schedule says (noise, clean image
-// or velocity). Ronneberger et al. 2015, arXiv:1505.04597, as adapted by Ho et al. 2020, arXiv:2006.11239, appendix B.
+// diffusers' UNet2DModel: predicts, from a noisy image and its time step, what the noise schedule says (noise, clean
+// image or velocity). Ronneberger et al. 2015, arXiv:1505.04597, as adapted by Ho et al. 2020, arXiv:2006.11239,
+// appendix B.
 struct UNet2DModel {
   UNet2DConfig config;
   Conv2d conv_in;

@@ -9,11 +9,16 @@ constexpr int64_t kPictureChannels = 3;  // of Skip blocks
 
 Var resampled(Resample kind, const Var& x) {
   switch (kind) {
-    case Resample::up: return upsample_nearest(x);
-    case Resample::down: return avg_pool2d(x, 2);
-    case Resample::fir_up: return fir_upsample(x);
-    case Resample::fir_down: return fir_downsample(x);
-    case Resample::none: break;
+    case Resample::up:
+      return upsample_nearest(x);
+    case Resample::down:
+      return avg_pool2d(x, 2);
+    case Resample::fir_up:
+      return fir_upsample(x);
+    case Resample::fir_down:
+      return fir_downsample(x);
+    case Resample::none:
+      break;
   }
   return x;
 }
@@ -87,8 +92,10 @@ DownBlock::DownBlock(Scope scope, int64_t in, int64_t out, int64_t layers, const
     return;
   }
   const Scope down = scope / "downsamplers" / 0;
-  if (o.resample_by_resnet) downsample_resnet.emplace(down, out, out, o.resnet, Resample::down);
-  else downsample_conv.emplace(down / "conv", out, out, 3, downsampling(o.downsample_padding));
+  if (o.resample_by_resnet)
+    downsample_resnet.emplace(down, out, out, o.resnet, Resample::down);
+  else
+    downsample_conv.emplace(down / "conv", out, out, 3, downsampling(o.downsample_padding));
 }
 
 Var DownBlock::operator()(Var x, const Var& embedding, std::vector<Var>& skips, Var& picture) const {
@@ -141,8 +148,10 @@ UpBlock::UpBlock(Scope scope, int64_t in, int64_t previous, int64_t out, int64_t
     return;
   }
   const Scope up = scope / "upsamplers" / 0;
-  if (o.resample_by_resnet) upsample_resnet.emplace(up, out, out, o.resnet, Resample::up);
-  else upsample_conv.emplace(up / "conv", out, out, 3);
+  if (o.resample_by_resnet)
+    upsample_resnet.emplace(up, out, out, o.resnet, Resample::up);
+  else
+    upsample_conv.emplace(up / "conv", out, out, 3);
 }
 
 Var UpBlock::operator()(Var x, const Var& embedding, std::vector<Var>& skips, Var& picture) const {

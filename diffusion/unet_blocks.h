@@ -53,7 +53,7 @@ struct BlockOptions {
   bool resample = false;                      // all but the last level
   bool resample_by_resnet = false;
   bool skip = false;
-  int64_t downsample_padding = 1;             // 0: one row and column at the bottom and right only
+  int64_t downsample_padding = 1;  // 0: one row and column at the bottom and right only
 };
 
 struct DownBlock {

@@ -19,8 +19,10 @@ struct Choice {
   T value;
 };
 
-constexpr Choice<Activation> kActivations[] = {{"silu", Activation::silu}, {"swish", Activation::silu},
-                                               {"gelu", Activation::gelu}, {"relu", Activation::relu},
+constexpr Choice<Activation> kActivations[] = {{"silu", Activation::silu},
+                                               {"swish", Activation::silu},
+                                               {"gelu", Activation::gelu},
+                                               {"relu", Activation::relu},
                                                {"mish", Activation::mish}};
 constexpr Choice<TimeEmbedding> kTimeEmbeddings[] = {{"positional", TimeEmbedding::positional},
                                                      {"fourier", TimeEmbedding::fourier},
@@ -59,7 +61,9 @@ const char* name_of_choice(const Choice<T> (&choices)[N], T value) {
 }
 
 template <typename T>
-Json null_or(const std::optional<T>& value) { return value ? Json(*value) : Json(); }
+Json null_or(const std::optional<T>& value) {
+  return value ? Json(*value) : Json();
+}
 
 void read_sample_size(JsonFields& fields, UNet2DConfig& c) {
   const nlohmann::json* size = fields.find("sample_size");
@@ -78,19 +82,23 @@ void read_class_embedding(JsonFields& fields, UNet2DConfig& c) {
   std::optional<std::string> type;
   fields.read("class_embed_type", type);
   fields.read("num_class_embeds", c.num_class_embeds);
-  if (type == "timestep") c.class_embedding = ClassEmbedding::timestep;
-  else if (type == "identity") c.class_embedding = ClassEmbedding::identity;
-  else if (type) fail("{}: field 'class_embed_type' is {}; known are: null, timestep, identity", fields.file(), in_quotes(*type));
-  else if (c.num_class_embeds) c.class_embedding = ClassEmbedding::table;
+  if (type == "timestep")
+    c.class_embedding = ClassEmbedding::timestep;
+  else if (type == "identity")
+    c.class_embedding = ClassEmbedding::identity;
+  else if (type)
+    fail("{}: field 'class_embed_type' is {}; known are: null, timestep, identity", fields.file(), in_quotes(*type));
+  else if (c.num_class_embeds)
+    c.class_embedding = ClassEmbedding::table;
 }
 
 // Old files have "UNetRes" before the block's name.
 void read_blocks(JsonFields& fields, const char* key, const char* direction, std::vector<std::string>& types) {
   fields.read(key, types);
-  const std::vector<std::string> known = {
-      fmt::format("{}Block2D", direction), fmt::format("Attn{}Block2D", direction),
-      fmt::format("Resnet{}sampleBlock2D", direction), fmt::format("Skip{}Block2D", direction),
-      fmt::format("AttnSkip{}Block2D", direction)};
+  const std::vector<std::string> known = {fmt::format("{}Block2D", direction), fmt::format("Attn{}Block2D", direction),
+                                          fmt::format("Resnet{}sampleBlock2D", direction),
+                                          fmt::format("Skip{}Block2D", direction),
+                                          fmt::format("AttnSkip{}Block2D", direction)};
   for (std::string& type : types) {
     if (type.starts_with("UNetRes")) type = type.substr(7);
     check(std::count(known.begin(), known.end(), type) == 1,
@@ -99,8 +107,8 @@ void read_blocks(JsonFields& fields, const char* key, const char* direction, std
   }
 }
 
-// Skip blocks that change the size hand on a picture of three channels. It must have been made smaller, and must be made
-// larger again, with the network: the first blocks on the way down, the last on the way up.
+// Skip blocks that change the size hand on a picture of three channels. It must have been made smaller, and must be
+// made larger again, with the network: the first blocks on the way down, the last on the way up.
 void check_pictures(const std::string& file, const UNet2DConfig& c) {
   const auto& down = c.down_block_types;
   const auto& up = c.up_block_types;
@@ -125,29 +133,34 @@ void check_groups(const std::string& file, const UNet2DConfig& c) {
             file, type);
 }
 
+// A few bytes of configuration must not promise more than a machine can hold.
+constexpr int64_t kMostLevels = 16, kMostLayers = 100, kMostChannels = 1 << 20;
+
 void check_consistent(const std::string& file, const UNet2DConfig& c) {
-  const size_t levels = c.block_out_channels.size();
-  check(levels >= 1 && c.down_block_types.size() == levels && c.up_block_types.size() == levels,
-        "{}: fields 'block_out_channels' ({} entries), 'down_block_types' ({}) and 'up_block_types' ({}) must be equally long",
+  const int64_t levels = std::ssize(c.block_out_channels);
+  check(levels >= 1 && std::ssize(c.down_block_types) == levels && std::ssize(c.up_block_types) == levels,
+        "{}: fields 'block_out_channels' ({} entries), 'down_block_types' ({}) and 'up_block_types' ({}) must be "
+        "equally long",
         file, levels, c.down_block_types.size(), c.up_block_types.size());
-  auto positive = [&](const char* key, int64_t value) {
-    check(value >= 1, "{}: field '{}' must be positive, it is {}", file, key, value);
+  check(levels <= kMostLevels, "{}: {} 'block_out_channels'; {} at most can be built", file, levels, kMostLevels);
+  const auto in_range = [&](const char* key, int64_t value, int64_t most = kMostChannels) {
+    check(value >= 1 && value <= most, "{}: field '{}' must be from 1 to {}, it is {}", file, key, most, value);
   };
-  for (int64_t channels : c.block_out_channels) positive("block_out_channels", channels);
-  positive("in_channels", c.in_channels);
-  positive("out_channels", c.out_channels);
-  positive("layers_per_block", c.layers_per_block);
-  positive("norm_num_groups", c.norm_num_groups.value_or(1));
-  positive("attn_norm_num_groups", c.attn_norm_num_groups.value_or(1));
-  positive("attention_head_dim", c.attention_head_dim.value_or(1));
-  positive("num_class_embeds", c.num_class_embeds.value_or(1));
-  positive("time_embedding_dim", c.time_embedding_dim.value_or(1));
-  positive("num_train_timesteps", c.num_train_timesteps.value_or(1));
+  for (int64_t channels : c.block_out_channels) in_range("block_out_channels", channels);
+  in_range("in_channels", c.in_channels);
+  in_range("out_channels", c.out_channels);
+  in_range("layers_per_block", c.layers_per_block, kMostLayers);
+  in_range("norm_num_groups", c.norm_num_groups.value_or(1));
+  in_range("attn_norm_num_groups", c.attn_norm_num_groups.value_or(1));
+  in_range("attention_head_dim", c.attention_head_dim.value_or(1));
+  in_range("num_class_embeds", c.num_class_embeds.value_or(1));
+  in_range("time_embedding_dim", c.time_embedding_dim.value_or(1));
+  in_range("num_train_timesteps", c.num_train_timesteps.value_or(1));
   check(c.time_embedding_type != TimeEmbedding::learned || c.num_train_timesteps,
         "{}: field 'num_train_timesteps' is needed where 'time_embedding_type' is \"learned\"", file);
-  positive("sample_size", std::min(c.sample_height.value_or(1), c.sample_width.value_or(1)));
-  check(c.downsample_padding == 0 || c.downsample_padding == 1, "{}: field 'downsample_padding' must be 0 or 1, it is {}",
-        file, c.downsample_padding);
+  for (const auto& side : {c.sample_height, c.sample_width}) in_range("sample_size", side.value_or(1));
+  check(c.downsample_padding == 0 || c.downsample_padding == 1,
+        "{}: field 'downsample_padding' must be 0 or 1, it is {}", file, c.downsample_padding);
   check(c.dropout >= 0 && c.dropout < 1, "{}: field 'dropout' must be in [0, 1), it is {}", file, c.dropout);
   check_groups(file, c);
   check_pictures(file, c);
@@ -212,9 +225,12 @@ std::string UNet2DConfig::to_json() const {
   Json j;
   j["_class_name"] = "UNet2DModel";
   j["_diffusers_version"] = "0.42.1";
-  if (!sample_height) j["sample_size"] = nullptr;
-  else if (sample_height == sample_width) j["sample_size"] = *sample_height;
-  else j["sample_size"] = {*sample_height, *sample_width};
+  if (!sample_height)
+    j["sample_size"] = nullptr;
+  else if (sample_height == sample_width)
+    j["sample_size"] = *sample_height;
+  else
+    j["sample_size"] = {*sample_height, *sample_width};
   j["in_channels"] = in_channels;
   j["out_channels"] = out_channels;
   j["center_input_sample"] = center_input_sample;

@@ -41,7 +41,8 @@ struct UNet2DConfig {
   double norm_eps = 1e-5;
   TimeScaleShift resnet_time_scale_shift = TimeScaleShift::none;
   bool add_attention = true;
-  ClassEmbedding class_embedding = ClassEmbedding::none;  // "class_embed_type", and a table where num_class_embeds is set
+  ClassEmbedding class_embedding =
+      ClassEmbedding::none;  // "class_embed_type", and a table where num_class_embeds is set
   std::optional<int64_t> num_class_embeds;
   std::optional<int64_t> num_train_timesteps;  // rows of a learned time embedding
 
@@ -51,8 +52,8 @@ struct UNet2DConfig {
   int64_t size_divisor() const { return int64_t{1} << (block_out_channels.size() - 1); }
   void check_size(int64_t height, int64_t width) const;  // throws, naming the sizes that would do
 
-  // `notices` receives a line for every key that is not known. Everything else that is wrong throws and names the field;
-  // so does what is known but cannot be done here.
+  // `notices` receives a line for every key that is not known. Everything else that is wrong throws and names the
+  // field; so does what is known but cannot be done here.
   static UNet2DConfig from_json(const std::string& text, const std::string& file, std::vector<std::string>& notices);
   std::string to_json() const;  // loads in diffusers
 };

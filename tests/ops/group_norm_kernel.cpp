@@ -51,6 +51,7 @@ Results run_on(int threads, const Inputs& in, const GroupNormOptions& o) {
 }  // namespace
 
 TEST_CASE("group_norm in f32 agrees with its oracle in f64", "[group_norm]") {
+  const RungGuard guard("GROUP_NORM", "simd");
   const PoisonGuard poison;
   for (const auto& [shape, groups] : kCases)
     for (bool silu : {false, true}) {

@@ -8,7 +8,9 @@ files), and run forward and backward by both. Judged by tolerance.py. One line a
 
     number, seconds (PyTorch in f64 and f32, stipple), the tensor nearest to what is allowed, how near (1: at the limit)
 
-Exits 1 where a tensor is beyond, and prints the configurations in question.
+Exits 1 where a tensor is beyond, and prints the configurations in question. What is allowed hangs on one rounding of
+PyTorch's, which is now and then a lucky one; so such a line also says where PyTorch's own f32 would stand with its other
+memory format, channels last.
 """
 
 import argparse
@@ -211,8 +213,19 @@ def run_stipple(stipple: str, folder: Path, inputs: dict) -> dict[str, torch.Ten
     return load_file(folder / "out.safetensors")
 
 
-def compare(network: Network, stipple: str, folder: Path) -> tuple[str, float, str]:
-    """The tensor whose error is largest in units of what is allowed, that number, and the seconds it took."""
+@dataclass
+class Verdict:
+    tensor: str  # whose error is largest in units of what is allowed
+    used: float  # that number
+    channels_last: float  # the same of PyTorch's f32 in its other memory format; 0 where nobody asks
+    seconds: str
+
+
+def largest(used: dict[str, float]) -> str:
+    return max(used, key=lambda name: used[name] if used[name] == used[name] else float("inf"))
+
+
+def compare(network: Network, stipple: str, folder: Path) -> Verdict:
     model = build(network)
     save(model, network, folder)
     inputs = draw_inputs(model, network)
@@ -226,8 +239,12 @@ def compare(network: Network, stipple: str, folder: Path) -> tuple[str, float, s
         raise RuntimeError(f"names differ: {sorted(answer.keys() ^ exact.keys())}")
     ours, theirs = tolerance.relative_errors(answer, exact), tolerance.relative_errors(in_f32, exact)
     used = {name: ours[name] / tolerance.allowed(theirs[name]) for name in ours}
-    worst = max(used, key=lambda name: used[name] if used[name] == used[name] else float("inf"))
-    return worst, used[worst], seconds
+    worst, other = largest(used), 0.0
+    if not used[worst] <= 1:
+        again = forward.run(model.to(memory_format=torch.channels_last), inputs, torch.float32)
+        errors = tolerance.relative_errors(again, exact)
+        other = max(errors[name] / tolerance.allowed(theirs[name]) for name in errors)
+    return Verdict(worst, used[worst], other, seconds)
 
 
 def describe(network: Network) -> str:
@@ -239,13 +256,14 @@ def describe(network: Network) -> str:
 def judge(number: int, network: Network, stipple: str) -> float:
     with tempfile.TemporaryDirectory() as folder:
         try:
-            name, used, seconds = compare(network, stipple, Path(folder))
+            verdict = compare(network, stipple, Path(folder))
         except RuntimeError as error:
             print(f"{number:4}  {error}", flush=True)
             return float("nan")
-    mark = "" if used <= 1 else "  BEYOND"
-    print(f"{number:4} {seconds}  {used:5.2f} {name}  ({describe(network)}){mark}", flush=True)
-    return used
+    line = f"{number:4} {verdict.seconds}  {verdict.used:5.2f} {verdict.tensor}  ({describe(network)})"
+    beyond = f"  BEYOND; PyTorch, channels last: {verdict.channels_last:.2f}"
+    print(line if verdict.used <= 1 else line + beyond, flush=True)
+    return verdict.used
 
 
 def main(arguments: argparse.Namespace) -> int:
