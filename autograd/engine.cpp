@@ -165,9 +165,10 @@ Tensor Destinations::activation(size_t input, const Tensor& like) {
 
 Grad Destinations::parameter(size_t input, const Shape& shape, Dtype dtype) {
   Slot& slot = slots_.at(input);
-  if (!slot.leaf) return {activation(input, shape, dtype)};
+  const Dtype kept = dtype == Dtype::bf16 ? Dtype::f32 : dtype;  // sums over all there is are not rounded to bf16
+  if (!slot.leaf) return {activation(input, shape, kept)};
   Grad& place = slot.leaf->gradient;
-  if (!place.to) place.to = Tensor(shape, dtype, device_);
+  if (!place.to) place.to = Tensor(shape, kept, device_);
   slot.given = true;
   return {place.to, std::exchange(place.add, true)};
 }

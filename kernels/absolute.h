@@ -15,4 +15,9 @@ void absolute(Tensor& y, const Tensor& x);
 void absolute_backward(Tensor& dx, const Tensor& dy, const Tensor& x);
 }  // namespace cpu
 
+namespace cuda {
+void absolute(Tensor& y, const Tensor& x);
+void absolute_backward(Tensor& dx, const Tensor& dy, const Tensor& x);
+}  // namespace cuda
+
 }  // namespace stipple

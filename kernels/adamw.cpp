@@ -19,12 +19,12 @@ void adamw(const Tensor& parameters, const Tensor& m, const Tensor& v, const Ten
   check_like("second moment", v, parameters);
   check_like("gradient", gradients, parameters);
   if (o.ema_decay >= 0) check_like("moving average", ema, parameters);
-  launch<&cpu::adamw>(parameters.device(), parameters, m, v, ema, gradients, o);
+  launch<&cpu::adamw, &cuda::adamw>(parameters.device(), parameters, m, v, ema, gradients, o);
 }
 
 double squared_norm(const Tensor& x) {
   double sum = 0;
-  launch<&cpu::squared_norm>(x.device(), sum, x);
+  launch<&cpu::squared_norm, &cuda::squared_norm>(x.device(), sum, x);
   return sum;
 }
 

@@ -34,4 +34,10 @@ void adamw(const Tensor& parameters, const Tensor& m, const Tensor& v, const Ten
 void squared_norm(double& sum, const Tensor& x);
 }  // namespace cpu
 
+namespace cuda {
+void adamw(const Tensor& parameters, const Tensor& m, const Tensor& v, const Tensor& ema, const Tensor& gradients,
+           const AdamWOptions&);
+void squared_norm(double& sum, const Tensor& x);
+}  // namespace cuda
+
 }  // namespace stipple

@@ -16,4 +16,9 @@ void clamp(Tensor& y, const Tensor& x, double low, double high);
 void clamp_backward(Tensor& dx, const Tensor& dy, const Tensor& x, double low, double high);
 }  // namespace cpu
 
+namespace cuda {
+void clamp(Tensor& y, const Tensor& x, double low, double high);
+void clamp_backward(Tensor& dx, const Tensor& dy, const Tensor& x, double low, double high);
+}  // namespace cuda
+
 }  // namespace stipple

@@ -22,7 +22,7 @@ Tensor concat_channels(const Tensor& a, const Tensor& b) {
   check(a.rank() >= 1 && a.rank() == b.rank() && a.dtype() == b.dtype() && with_channels(a, b.dim(-1)) == b.shape(),
         "concat_channels: {} and {} differ in more than their channels", describe(a), describe(b));
   Tensor y(with_channels(a, a.dim(-1) + b.dim(-1)), a.dtype(), a.device());
-  launch<&cpu::concat_channels>(a.device(), y, a, b);
+  launch<&cpu::concat_channels, &cuda::concat_channels>(a.device(), y, a, b);
   return y;
 }
 
@@ -31,7 +31,7 @@ void split_channels(const ConcatGrads& to, const Tensor& dy, int64_t a_channels)
         a_channels, describe(dy));
   check_part(to.da, dy, a_channels);
   check_part(to.db, dy, dy.dim(-1) - a_channels);
-  launch<&cpu::split_channels>(dy.device(), to, dy, a_channels);
+  launch<&cpu::split_channels, &cuda::split_channels>(dy.device(), to, dy, a_channels);
 }
 
 }  // namespace stipple::kernels

@@ -19,4 +19,9 @@ void concat_channels(Tensor& y, const Tensor& a, const Tensor& b);
 void split_channels(const ConcatGrads& to, const Tensor& dy, int64_t a_channels);
 }  // namespace cpu
 
+namespace cuda {
+void concat_channels(Tensor& y, const Tensor& a, const Tensor& b);
+void split_channels(const ConcatGrads& to, const Tensor& dy, int64_t a_channels);
+}  // namespace cuda
+
 }  // namespace stipple

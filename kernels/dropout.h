@@ -24,4 +24,8 @@ namespace cpu {
 void dropout(Tensor& y, const Tensor& x, const DropoutOptions&);
 }
 
+namespace cuda {
+void dropout(Tensor& y, const Tensor& x, const DropoutOptions&);
+}
+
 }  // namespace stipple

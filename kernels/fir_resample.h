@@ -24,4 +24,9 @@ void fir_downsample(Tensor& y, const Tensor& x, double gain);
 void fir_upsample(Tensor& y, const Tensor& x, double gain);
 }  // namespace cpu
 
+namespace cuda {
+void fir_downsample(Tensor& y, const Tensor& x, double gain);
+void fir_upsample(Tensor& y, const Tensor& x, double gain);
+}  // namespace cuda
+
 }  // namespace stipple

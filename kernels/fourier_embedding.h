@@ -19,4 +19,8 @@ namespace cpu {
 void fourier_embedding(Tensor& y, const Tensor& t, const Tensor& frequencies);  // t f64
 }
 
+namespace cuda {
+void fourier_embedding(Tensor& y, const Tensor& t, const Tensor& frequencies);  // t f64
+}
+
 }  // namespace stipple

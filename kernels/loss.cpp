@@ -27,7 +27,7 @@ void check_upstream(const char* operation, const Tensor& dy, const Tensor& x) {
 Tensor mse(const Tensor& prediction, const Tensor& target) {
   check_mse(prediction, target);
   Tensor y(Shape(), prediction.dtype(), prediction.device());
-  launch<&cpu::mse>(prediction.device(), y, prediction, target);
+  launch<&cpu::mse, &cuda::mse>(prediction.device(), y, prediction, target);
   return y;
 }
 
@@ -35,14 +35,14 @@ Tensor mse_backward(const Tensor& dy, const Tensor& prediction, const Tensor& ta
   check_mse(prediction, target);
   check_upstream("mse", dy, prediction);
   Tensor dprediction = empty_like(prediction);
-  launch<&cpu::mse_backward>(prediction.device(), dprediction, dy, prediction, target);
+  launch<&cpu::mse_backward, &cuda::mse_backward>(prediction.device(), dprediction, dy, prediction, target);
   return dprediction;
 }
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels) {
   check_cross_entropy(logits, labels);
   Tensor y(Shape(), logits.dtype(), logits.device());
-  launch<&cpu::cross_entropy>(logits.device(), y, logits, labels);
+  launch<&cpu::cross_entropy, &cuda::cross_entropy>(logits.device(), y, logits, labels);
   return y;
 }
 
@@ -50,7 +50,7 @@ Tensor cross_entropy_backward(const Tensor& dy, const Tensor& logits, const Tens
   check_cross_entropy(logits, labels);
   check_upstream("cross_entropy", dy, logits);
   Tensor dlogits = empty_like(logits);
-  launch<&cpu::cross_entropy_backward>(logits.device(), dlogits, dy, logits, labels);
+  launch<&cpu::cross_entropy_backward, &cuda::cross_entropy_backward>(logits.device(), dlogits, dy, logits, labels);
   return dlogits;
 }
 

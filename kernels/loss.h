@@ -14,7 +14,7 @@ Tensor mse(const Tensor& prediction, const Tensor& target);  // same shape
 Tensor mse_backward(const Tensor& dy,                        // []
                     const Tensor& prediction, const Tensor& target);
 
-// A label outside [0, K) is an error.
+// A label outside [0, K) is an error; on CUDA, where finding one would make the host wait, the loss is NaN.
 Tensor cross_entropy(const Tensor& logits,   // [N, K]
                      const Tensor& labels);  // i64 [N]
 Tensor cross_entropy_backward(const Tensor& dy, const Tensor& logits, const Tensor& labels);
@@ -26,5 +26,12 @@ void mse_backward(Tensor& dprediction, const Tensor& dy, const Tensor& predictio
 void cross_entropy(Tensor& y, const Tensor& logits, const Tensor& labels);
 void cross_entropy_backward(Tensor& dlogits, const Tensor& dy, const Tensor& logits, const Tensor& labels);
 }  // namespace cpu
+
+namespace cuda {
+void mse(Tensor& y, const Tensor& prediction, const Tensor& target);
+void mse_backward(Tensor& dprediction, const Tensor& dy, const Tensor& prediction, const Tensor& target);
+void cross_entropy(Tensor& y, const Tensor& logits, const Tensor& labels);
+void cross_entropy_backward(Tensor& dlogits, const Tensor& dy, const Tensor& logits, const Tensor& labels);
+}  // namespace cuda
 
 }  // namespace stipple

@@ -26,12 +26,12 @@ Shape product_shape(const Tensor& a, const Tensor& b, Transpose transpose_a, Tra
 void matmul_into(const Grad& c, const Tensor& a, const Tensor& b, Transpose transpose_a, Transpose transpose_b) {
   const Shape shape = product_shape(a, b, transpose_a, transpose_b);
   check(c.to.shape() == shape, "matmul: result is {}, the destination {}", to_string(shape), describe(c.to));
-  launch<&cpu::matmul>(a.device(), c, a, b, transpose_a, transpose_b);
+  launch<&cpu::matmul, &cuda::matmul>(a.device(), c, a, b, transpose_a, transpose_b);
 }
 
 Tensor matmul(const Tensor& a, const Tensor& b, Transpose transpose_a, Transpose transpose_b) {
   Tensor c(product_shape(a, b, transpose_a, transpose_b), a.dtype(), a.device());
-  launch<&cpu::matmul>(a.device(), Grad{c}, a, b, transpose_a, transpose_b);
+  launch<&cpu::matmul, &cuda::matmul>(a.device(), Grad{c}, a, b, transpose_a, transpose_b);
   return c;
 }
 
@@ -44,7 +44,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   Shape shape(x.shape().begin(), x.shape().end() - 1);
   shape.push_back(weight.dim(0));
   Tensor y({rows, weight.dim(0)}, x.dtype(), x.device());
-  launch<&cpu::linear>(x.device(), y, x.reshape({rows, x.dim(-1)}), weight, bias);
+  launch<&cpu::linear, &cuda::linear>(x.device(), y, x.reshape({rows, x.dim(-1)}), weight, bias);
   return y.reshape(shape);
 }
 

@@ -23,4 +23,10 @@ void matmul(const Grad& c, const Tensor& a, const Tensor& b, Transpose transpose
 void linear(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& bias);
 }  // namespace cpu
 
+namespace cuda {
+void matmul(const Grad& c, const Tensor& a, const Tensor& b, Transpose transpose_a, Transpose transpose_b);
+// y [M, N] = x [M, K] weight^T + bias
+void linear(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& bias);
+}  // namespace cuda
+
 }  // namespace stipple

@@ -25,7 +25,7 @@ void check_upstream(const char* operation, const Tensor& dy, const Shape& x, int
 Tensor upsample_nearest(const Tensor& x) {
   check_picture("upsample_nearest", x);
   Tensor y({x.dim(0), 2 * x.dim(1), 2 * x.dim(2), x.dim(3)}, x.dtype(), x.device());
-  launch<&cpu::upsample_nearest>(x.device(), y, x);
+  launch<&cpu::upsample_nearest, &cuda::upsample_nearest>(x.device(), y, x);
   return y;
 }
 
@@ -33,33 +33,33 @@ Tensor upsample_nearest_backward(const Tensor& dy) {
   check_picture("upsample_nearest", dy);
   check(dy.dim(1) % 2 == 0 && dy.dim(2) % 2 == 0, "upsample_nearest: gradient {} of odd size", describe(dy));
   Tensor dx({dy.dim(0), dy.dim(1) / 2, dy.dim(2) / 2, dy.dim(3)}, dy.dtype(), dy.device());
-  launch<&cpu::upsample_nearest_backward>(dy.device(), dx, dy);
+  launch<&cpu::upsample_nearest_backward, &cuda::upsample_nearest_backward>(dy.device(), dx, dy);
   return dx;
 }
 
 Tensor avg_pool2d(const Tensor& x, int64_t kernel) {
   Tensor y(pooled("avg_pool2d", x.shape(), kernel), x.dtype(), x.device());
-  launch<&cpu::avg_pool2d>(x.device(), y, x, kernel);
+  launch<&cpu::avg_pool2d, &cuda::avg_pool2d>(x.device(), y, x, kernel);
   return y;
 }
 
 Tensor avg_pool2d_backward(const Tensor& dy, const Shape& x_shape, int64_t kernel) {
   check_upstream("avg_pool2d", dy, x_shape, kernel);
   Tensor dx(x_shape, dy.dtype(), dy.device());
-  launch<&cpu::avg_pool2d_backward>(dy.device(), dx, dy, kernel);
+  launch<&cpu::avg_pool2d_backward, &cuda::avg_pool2d_backward>(dy.device(), dx, dy, kernel);
   return dx;
 }
 
 Tensor max_pool2d(const Tensor& x, int64_t kernel) {
   Tensor y(pooled("max_pool2d", x.shape(), kernel), x.dtype(), x.device());
-  launch<&cpu::max_pool2d>(x.device(), y, x, kernel);
+  launch<&cpu::max_pool2d, &cuda::max_pool2d>(x.device(), y, x, kernel);
   return y;
 }
 
 Tensor max_pool2d_backward(const Tensor& dy, const Tensor& x, int64_t kernel) {
   check_upstream("max_pool2d", dy, x.shape(), kernel);
   Tensor dx = empty_like(x);
-  launch<&cpu::max_pool2d_backward>(dy.device(), dx, dy, x, kernel);
+  launch<&cpu::max_pool2d_backward, &cuda::max_pool2d_backward>(dy.device(), dx, dy, x, kernel);
   return dx;
 }
 

@@ -28,4 +28,13 @@ void max_pool2d(Tensor& y, const Tensor& x, int64_t kernel);
 void max_pool2d_backward(Tensor& dx, const Tensor& dy, const Tensor& x, int64_t kernel);
 }  // namespace cpu
 
+namespace cuda {
+void upsample_nearest(Tensor& y, const Tensor& x);
+void upsample_nearest_backward(Tensor& dx, const Tensor& dy);
+void avg_pool2d(Tensor& y, const Tensor& x, int64_t kernel);
+void avg_pool2d_backward(Tensor& dx, const Tensor& dy, int64_t kernel);
+void max_pool2d(Tensor& y, const Tensor& x, int64_t kernel);
+void max_pool2d_backward(Tensor& dx, const Tensor& dy, const Tensor& x, int64_t kernel);
+}  // namespace cuda
+
 }  // namespace stipple

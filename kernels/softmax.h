@@ -16,4 +16,9 @@ void softmax(Tensor& y, const Tensor& x);
 void softmax_backward(Tensor& dx, const Tensor& dy, const Tensor& y);
 }  // namespace cpu
 
+namespace cuda {
+void softmax(Tensor& y, const Tensor& x);
+void softmax_backward(Tensor& dx, const Tensor& dy, const Tensor& y);
+}  // namespace cuda
+
 }  // namespace stipple

@@ -9,7 +9,7 @@ Tensor timestep_embedding(const Tensor& t, const TimestepEmbeddingOptions& o) {
   check(o.dim >= 2 && o.dim / 2 != o.freq_shift, "timestep_embedding: no frequencies for dim {} and freq_shift {}",
         o.dim, o.freq_shift);
   Tensor y({t.dim(0), o.dim}, Dtype::f32, t.device());
-  launch<&cpu::timestep_embedding>(t.device(), y, t.to(Dtype::f32), o);
+  launch<&cpu::timestep_embedding, &cuda::timestep_embedding>(t.device(), y, t.to(Dtype::f32), o);
   return y;
 }
 

@@ -26,4 +26,8 @@ namespace cpu {
 void timestep_embedding(Tensor& y, const Tensor& t, const TimestepEmbeddingOptions&);  // t f32
 }
 
+namespace cuda {
+void timestep_embedding(Tensor& y, const Tensor& t, const TimestepEmbeddingOptions&);  // t f32
+}
+
 }  // namespace stipple

@@ -29,7 +29,7 @@ Var linear(const Var& x, const Var& weight, const Var& bias) {
                                          Transpose::no);
                   if (to.wanted(2)) {
                     const Grad db = to.parameter(2, {w_shape[0]}, dy.dtype());
-                    const Tensor sums = kernels::sum_to(rows, db.to.shape());
+                    const Tensor sums = kernels::sum_to(rows.to(db.to.dtype()), db.to.shape());
                     db.add ? kernels::accumulate(db.to, sums) : db.to.copy_from(sums);
                   }
                 });

@@ -17,7 +17,9 @@ OP_CASES(embedding) {
        std::vector<std::array<int64_t, 3>>{{1, 1, 1}, {10, 17, 3}, {3, 5, 16}, {1000, 64, 7}, {11, 3, 1000}})
     add({.name = fmt::format("{} of", count),
          .inputs = {normal({rows, width})},
-         .call = [indices = every_third(count, rows)](auto& in) { return embedding(in[0], indices); }});
+         .call = [indices = every_third(count, rows)](auto& in) {
+           return embedding(in[0], indices.to(in[0].value().device()));
+         }});
 }
 
 TEST_CASE("embedding names an index that the table does not have", "[ops][embedding]") {

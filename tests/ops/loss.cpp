@@ -6,7 +6,7 @@ namespace {
 
 Tensor target_like(const Var& x) {
   PhiloxGenerator generator(77);
-  return normal(generator, x.shape()).to(x.value().dtype());
+  return normal(generator, x.shape()).to(x.value().dtype()).to(x.value().device());
 }
 
 Tensor some_labels(int64_t n, int64_t classes) {
@@ -23,8 +23,9 @@ OP_CASES(mse) {
 
 OP_CASES(cross_entropy) {
   for (const auto& [n, classes] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {1, 2}, {3, 17}, {7, 10}, {2000, 5}})
-    add({.inputs = {normal({n, classes}, 0, 3)},
-         .call = [labels = some_labels(n, classes)](auto& in) { return cross_entropy(in[0], labels); }});
+    add({.inputs = {normal({n, classes}, 0, 3)}, .call = [labels = some_labels(n, classes)](auto& in) {
+           return cross_entropy(in[0], labels.to(in[0].value().device()));
+         }});
 }
 
 TEST_CASE("cross_entropy survives logits that overflow an exponential", "[ops][cross_entropy]") {

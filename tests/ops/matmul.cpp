@@ -21,17 +21,17 @@ OP_CASES(matmul) {
 
 OP_CASES(linear) {
   for (const auto& [m, n, k] : kDims) {
-    add({.inputs = {normal({m, k}), normal({n, k}), normal({n})},
+    add({.inputs = {normal({m, k}), normal({n, k}), parameter({n})},
          .call = [](auto& in) { return linear(in[0], in[1], in[2]); },
          .flop = 2.0 * m * n * k});
     add({.name = "no bias", .inputs = {normal({m, k}), normal({n, k})}, .call = [](auto& in) {
            return linear(in[0], in[1], {});
          }});
   }
-  add({.name = "tokens", .inputs = {normal({2, 7, 12}), normal({5, 12}), normal({5})}, .call = [](auto& in) {
+  add({.name = "tokens", .inputs = {normal({2, 7, 12}), normal({5, 12}), parameter({5})}, .call = [](auto& in) {
          return linear(in[0], in[1], in[2]);
        }});
-  add({.name = "one vector", .inputs = {normal({12}), normal({5, 12}), normal({5})}, .call = [](auto& in) {
+  add({.name = "one vector", .inputs = {normal({12}), normal({5, 12}), parameter({5})}, .call = [](auto& in) {
          return linear(in[0], in[1], in[2]);
        }});
 }

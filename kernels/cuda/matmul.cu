@@ -1,0 +1,37 @@
+#include <limits>
+
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/matmul/product.h"
+#include "kernels/launch.h"
+#include "kernels/matmul.h"
+
+// matmul and linear: the ladder's rungs are in matmul/. STIPPLE_MATMUL_CUDA=naive|tiled takes one for all products.
+
+namespace stipple::cuda {
+namespace {
+
+int extent(const char* name, int64_t n) {
+  check(n <= std::numeric_limits<int>::max(), "matmul: {} {} are too many for cuda", n, name);
+  return static_cast<int>(n);
+}
+
+void product(const Grad& c, const MatmulOperand& a, const MatmulOperand& b, const Tensor& bias) {
+  if (c.to.numel() == 0) return;
+  const int depth = extent("steps", a.of.dim(a.transpose == Transpose::yes ? 0 : 1));
+  const MatmulSizes size{extent("rows", c.to.dim(0)), extent("columns", c.to.dim(1)), depth};
+  const std::string_view chosen = rung("MATMUL_CUDA", {"naive", "tiled"});
+  chosen == "naive" ? naive::matmul(c, a, b, bias, size) : tiled::matmul(c, a, b, bias, size);
+}
+
+}  // namespace
+
+void matmul(const Grad& c, const Tensor& a, const Tensor& b, Transpose transpose_a, Transpose transpose_b) {
+  product(c, {a, transpose_a}, {b, transpose_b}, {});
+}
+
+void linear(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  check(!bias || bias.dtype() == Dtype::f32, "linear: the bias must be f32 on cuda, got {}", describe(bias));
+  product({y}, {x, Transpose::no}, {weight, Transpose::yes}, bias);
+}
+
+}  // namespace stipple::cuda

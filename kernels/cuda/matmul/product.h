@@ -1,0 +1,63 @@
+#pragma once
+#include "kernels/cuda/launch.h"
+#include "kernels/matmul.h"
+
+// A matrix product as every rung sees it, and the rungs, one file each:
+//   c[row, column] = sum over depth of a[row, depth] b[depth, column] (+ bias[column]) (+ what is there)
+// a and b are both f32 or both bf16, row-major or transposed; c is like them, or f32 (the gradient of a parameter).
+// Sums are f32.
+
+namespace stipple::cuda {
+
+struct MatmulOperand {
+  Tensor of;
+  Transpose transpose;
+};
+
+struct MatmulSizes {
+  int rows, columns, depth;
+};
+
+template <typename T, typename C>
+struct Product {
+  MatmulSizes size;
+  C* c;
+  const T *a, *b;
+  const float* bias;  // or null
+  bool transpose_a, transpose_b, add;
+
+  __device__ float left(int row, int depth) const {
+    return a[transpose_a ? int64_t{depth} * size.rows + row : int64_t{row} * size.depth + depth];
+  }
+  __device__ float right(int depth, int column) const {
+    return b[transpose_b ? int64_t{column} * size.depth + depth : int64_t{depth} * size.columns + column];
+  }
+  __device__ void put(int row, int column, float sum) const {
+    C& to = c[int64_t{row} * size.columns + column];
+    if (bias) sum += bias[column];
+    to = add ? static_cast<float>(to) + sum : sum;
+  }
+};
+
+// c [rows, columns] is not empty; bias f32 [columns], or undefined.
+namespace naive {
+void matmul(const Grad& c, const MatmulOperand& a, const MatmulOperand& b, const Tensor& bias, const MatmulSizes&);
+}
+namespace tiled {
+void matmul(const Grad& c, const MatmulOperand& a, const MatmulOperand& b, const Tensor& bias, const MatmulSizes&);
+}
+
+// Calls f with the product, its element types known.
+template <typename F>
+void for_product(const Grad& c, const MatmulOperand& a, const MatmulOperand& b, const Tensor& bias,
+                 const MatmulSizes& size, F&& f) {
+  for_floating("matmul", a.of.dtype(), [&]<typename T>(T) {
+    const auto call = [&]<typename C>(C) {
+      f(Product<T, C>{size, mutable_data<C>(c.to), data<T>(a.of), data<T>(b.of), bias ? data<float>(bias) : nullptr,
+                      a.transpose == Transpose::yes, b.transpose == Transpose::yes, c.add});
+    };
+    c.to.dtype() == Dtype::f32 ? call(float{}) : call(T{});
+  });
+}
+
+}  // namespace stipple::cuda

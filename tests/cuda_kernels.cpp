@@ -1,0 +1,91 @@
+#include "kernels/adamw.h"
+#include "kernels/fourier_embedding.h"
+#include "kernels/matmul.h"
+#include "kernels/timestep_embedding.h"
+#include "tests/catch.h"
+#include "tests/compare.h"
+#include "tests/ops/random_tensor.h"
+#include "tests/rung_guard.h"
+
+// CUDA kernels that are no differentiable operations, and rungs that are not the default.
+
+namespace stipple {
+namespace {
+
+Tensor on_cuda(const Tensor& x) { return x.to(Device::cuda); }
+
+Tensor back(const Tensor& x) { return x.to(Device::cpu); }
+
+// Everything a step of the optimizer works on.
+struct Arenas {
+  Tensor parameters, m, v, ema, gradients;
+
+  explicit Arenas(int64_t n)
+      : parameters(random_tensor({n}, 1)),
+        m(random_tensor({n}, 2)),
+        v(random_tensor({n}, 3, 0.1f, 1)),  // positive
+        ema(random_tensor({n}, 4)),
+        gradients(random_tensor({n}, 5)) {}
+  Arenas(const Arenas& a, Device device)
+      : parameters(a.parameters.clone().to(device)),
+        m(a.m.clone().to(device)),
+        v(a.v.clone().to(device)),
+        ema(a.ema.clone().to(device)),
+        gradients(a.gradients.clone().to(device)) {}
+
+  void step(const AdamWOptions& o) const { kernels::adamw(parameters, m, v, ema, gradients, o); }
+};
+
+void check_step(int64_t n, const AdamWOptions& o) {
+  const Arenas start(n), cpu(start, Device::cpu), cuda(start, Device::cuda);
+  cpu.step(o);
+  cuda.step(o);
+  CHECK(relative_error(back(cuda.parameters), cpu.parameters) <= 1e-6);
+  CHECK(relative_error(back(cuda.m), cpu.m) <= 1e-6);
+  CHECK(relative_error(back(cuda.v), cpu.v) <= 1e-6);
+  CHECK(relative_error(back(cuda.ema), cpu.ema) <= 1e-6);
+}
+
+}  // namespace
+
+TEST_CASE("adamw on CUDA takes the CPU's step", "[cuda]") {
+  for (const int64_t n : {1, 3, 16, 1023, 5000}) {
+    INFO(n << " parameters");
+    check_step(n, {.lr = 0.1, .step = 3, .gradient_scale = 0.3, .ema_decay = 0.9});
+    check_step(n, {.weight_decay = 0.2, .decoupled = false});
+  }
+}
+
+TEST_CASE("squared_norm on CUDA is the CPU's", "[cuda]") {
+  for (const int64_t n : {1, 255, 4096, 4097, 100000}) {
+    const Tensor x = random_tensor({n}, 6);
+    CHECK(kernels::squared_norm(on_cuda(x)) == Approx(kernels::squared_norm(x)).epsilon(1e-6));
+  }
+  CHECK(kernels::squared_norm(Tensor({0}, Dtype::f32, Device::cuda)) == 0);
+}
+
+TEST_CASE("timesteps are embedded on CUDA as on the CPU", "[cuda]") {
+  const Tensor t = Tensor::of<int64_t>({5}, std::vector<int64_t>{0, 1, 37, 500, 999});
+  for (const TimestepEmbeddingOptions& o :
+       {TimestepEmbeddingOptions{.dim = 32}, {.dim = 17, .freq_shift = 1}, {.dim = 128, .flip_sin_to_cos = false}})
+    CHECK(relative_error(back(kernels::timestep_embedding(on_cuda(t), o)), kernels::timestep_embedding(t, o)) <= 1e-5);
+  const Tensor levels = Tensor::of<float>({3}, std::vector<float>{0.01f, 1.5f, 80}), f = random_tensor({16}, 7);
+  CHECK(relative_error(back(kernels::fourier_embedding(on_cuda(levels), on_cuda(f))),
+                       kernels::fourier_embedding(levels, f)) <= 1e-6);
+}
+
+TEST_CASE("every rung of matmul on CUDA gives the CPU's product", "[cuda]") {
+  for (const char* name : {"naive", "tiled"}) {
+    const RungGuard rung("MATMUL_CUDA", name);
+    for (const Transpose ta : {Transpose::no, Transpose::yes})
+      for (const Transpose tb : {Transpose::no, Transpose::yes}) {
+        const Tensor a = random_tensor(ta == Transpose::yes ? Shape{70, 65} : Shape{65, 70}, 8);
+        const Tensor b = random_tensor(tb == Transpose::yes ? Shape{33, 70} : Shape{70, 33}, 9);
+        INFO(name << ", transposed " << (ta == Transpose::yes) << (tb == Transpose::yes));
+        const Tensor expected = kernels::matmul(a, b, ta, tb);
+        CHECK(relative_error(back(kernels::matmul(on_cuda(a), on_cuda(b), ta, tb)), expected) <= 1e-6);
+      }
+  }
+}
+
+}  // namespace stipple
