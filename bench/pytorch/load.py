@@ -57,6 +57,7 @@ def draw(folder: str, steps: int) -> dict[str, float]:
 
 if __name__ == "__main__":
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     if sys.argv[1] == "--make":
         make(sys.argv[2])
     else:
