@@ -40,6 +40,7 @@ void add_info(CLI::App&);
 void add_forward(CLI::App&);
 void add_data(CLI::App&);
 void add_convert(CLI::App&);
+void add_profile(CLI::App&);
 
 void print_notices(const std::vector<std::string>&);  // on standard error
 

@@ -54,6 +54,7 @@ int run(int argc, char** argv) {
   stipple::add_forward(app);
   stipple::add_data(app);
   stipple::add_convert(app);
+  stipple::add_profile(app);
   add_version(app);
   try {
     if (argc > 1 && argv[1][0] != '-') check_command(app, argv[1]);

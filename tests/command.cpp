@@ -9,7 +9,7 @@ using namespace stipple;
 namespace fs = std::filesystem;
 
 TEST_CASE("every command has help and a version", "[command]") {
-  for (const std::string command : {"", "train", "sample", "info", "forward", "data", "data get"}) {
+  for (const std::string command : {"", "train", "sample", "info", "forward", "profile", "data", "data get"}) {
     INFO(command);
     const CommandResult help = run_command(words(command) + "--help"),
                         version = run_command(words(command) + "--version");
@@ -33,6 +33,16 @@ TEST_CASE("wrong usage exits 2 and says what was wrong", "[command]") {
       {"train --data glyphs --replay x --out run", "--data or --replay"},
       {"train --data glyphs --out run --train-batch-size many", "--train-batch-size"},
       {"train --data glyphs --out run --train-batch-size 0", "--train-batch-size"},
+      {"train --data glyphs --out run --learning-rate nan", "--learning-rate: nan is not a number of 0 or more"},
+      {"train --data glyphs --out run --learning-rate -1", "--learning-rate: -1 is not a number of 0 or more"},
+      {"train --data glyphs --out run --learning-rate inf", "--learning-rate"},
+      {"train --data glyphs --out run --max-grad-norm nan", "--max-grad-norm"},
+      {"train --data glyphs --out run --adam-beta1 1", "--adam-beta1: 1 is not a number from 0 to below 1"},
+      {"train --data glyphs --out run --adam-beta2 nan", "--adam-beta2"},
+      {"train --data glyphs --out run --ema-power nan", "--ema-power"},
+      {"train --data glyphs --out run --label-dropout nan", "--label-dropout"},
+      {"train --data glyphs --out run --sample-guidance-scale nan", "--sample-guidance-scale"},
+      {"sample --model model --out g.png --eta nan", "--eta"},
       {"train --data glyphs --out run --mixed-precision fp16", "--mixed-precision"},
       {"train --data glyphs --out run --class-conditioning names", "--class-conditioning"},
       {"train --data glyphs --out run --from model --config c.json", "excludes"},
@@ -77,7 +87,7 @@ TEST_CASE("--json answers parse", "[command]") {
   CHECK(json(words("sample --model run --out g.png --count 3 --steps 2 --separate"))["files"].size() == 3);
   const auto info = json(words("info --model run"));
   CHECK(info["parameters"] == Pipeline(tiny_network(), {}, {}).parameters.count());
-  CHECK(info["shapes"]["conv_in.weight"].is_array());
+  CHECK(info["shapes"]["conv_in.weight"] == nlohmann::json{8, 1, 3, 3});
 }
 
 TEST_CASE("notices go to standard error and do not stop the work", "[command]") {
