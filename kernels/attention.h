@@ -14,7 +14,7 @@ namespace stipple {
 
 struct AttentionOut {
   Tensor y;    // like q
-  Tensor lse;  // [N, heads, Tq]
+  Tensor lse;  // [N, heads, Tq]; f32 where q is bf16
 };
 
 struct AttentionGrads {  // undefined = not wanted
@@ -35,5 +35,11 @@ void attention(AttentionOut& out, const Tensor& q, const Tensor& k, const Tensor
 void attention_backward(const AttentionGrads& to, const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
                         const AttentionOut& out, int64_t heads);
 }  // namespace cpu
+
+namespace cuda {
+void attention(AttentionOut& out, const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads);
+void attention_backward(const AttentionGrads& to, const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
+                        const AttentionOut& out, int64_t heads);
+}  // namespace cuda
 
 }  // namespace stipple

@@ -44,6 +44,7 @@ const std::vector<OnCuda> kOnCuda = {
     {"embedding", true},
     {"matmul", true},
     {"linear", true},
+    {"attention", true},
     {"reshape", true},
     {"broadcast_to", true},
 };
