@@ -167,6 +167,31 @@ TEST_CASE("Class folders give labels, in the order of their names, below the spl
   CHECK(first_pixels(open_dataset(folder.path(), {.split = "test"})) == std::vector<int>{9});
 }
 
+TEST_CASE("One picture a class folder is labelled, one a name is not", "[dataset]") {
+  const ScratchFolder folder;
+  for (const char* name : {"folders/train/a/x.png", "folders/train/b/x.png", "flat/a_1.png", "flat/b_1.png"})
+    picture(folder / name, 1);
+  CHECK(open_dataset(folder / "folders").labels == std::vector<int64_t>{0, 1});
+  CHECK_FALSE(open_dataset(folder / "flat").labelled());
+}
+
+TEST_CASE("Links to folders are followed, except in circles", "[dataset]") {
+  const ScratchFolder folder;
+  picture(folder / "elsewhere/deep/x.png", 2);
+  picture(folder / "set/cat/x.png", 1);
+  fs::create_directory_symlink(folder / "elsewhere", folder / "set/dog");
+  CHECK(open_dataset(folder / "set").class_names == std::vector<std::string>{"cat", "dog"});
+  CHECK(first_pixels(open_dataset(folder / "set")) == std::vector<int>{1, 2});
+  fs::create_directory_symlink(folder / "set", folder / "elsewhere/deep/back");
+  const Dataset set = open_dataset(folder / "set");
+  CHECK(first_pixels(set) == std::vector<int>{1, 2});
+  REQUIRE(set.notices.size() == 1);
+  CHECK_THAT(set.notices[0], Contains("set/dog/deep/back: is a link to a folder above it"));
+  fs::create_directory(folder / "circle");
+  fs::create_directory_symlink(folder / "circle", folder / "circle/again");
+  CHECK_THAT(failure([&] { open_dataset(folder / "circle"); }), Contains("holds no pictures"));
+}
+
 TEST_CASE("Names give labels in a flat folder", "[dataset]") {
   const ScratchFolder folder;
   for (const char* name : {"cat_1.png", "cat_2.png", "dog_1.PNG"}) picture(folder / name, 1);
@@ -266,7 +291,7 @@ TEST_CASE("Names that are no folder are answered with what to do", "[dataset]") 
   CHECK(open_dataset("glyphs", {.resolution = 8}).size() == 20'000);
   CHECK_THAT(failure([] { open_dataset("mnist"); }), Contains("stipple data get mnist"));
   CHECK_THAT(failure([] { open_dataset("huggan/smithsonian_butterflies_subset"); }),
-             Contains("huggingface-cli download --repo-type dataset huggan/smithsonian_butterflies_subset"));
+             Contains("hf download --repo-type dataset huggan/smithsonian_butterflies_subset"));
   CHECK_THAT(failure([] { open_dataset("./no/where"); }), Contains("there is no such folder"));
   CHECK_THAT(failure([] { open_dataset("glyphs", {.split = "validation"}); }), Contains("train or test"));
 }

@@ -96,6 +96,7 @@ TEST_CASE("A file is downloaded from the first address that has it", "[download]
                        Contains("long: sends more than the 100000 bytes") && Contains("short: 1000 of 100000 bytes"));
   CHECK_FALSE(fs::exists(folder / "other"));
   CHECK_FALSE(fs::exists(folder / "other.part"));
+  CHECK(said.find('\n') == std::string::npos);
 }
 
 TEST_CASE("A download goes on from its part, unless that holds something else", "[download]") {
@@ -147,6 +148,17 @@ TEST_CASE("A data set's archive is unpacked whole and then removed", "[download]
   fs::remove(folder / "source");
   download_dataset(set, folder / "made");  // nothing to do
   CHECK_THAT(failure([&] { download_dataset(set, folder / "no/where"); }), Contains("there is no folder"));
+}
+
+TEST_CASE("A data set that cannot be had leaves no folder behind", "[download]") {
+  const ScratchFolder folder;
+  const RemoteDataset set{"set", {remote("file", "content", {"file:///missing"})}, ""};
+  CHECK_FALSE(failure([&] { download_dataset(set, folder / "set"); }).empty());
+  CHECK_FALSE(failure([&] { download_dataset(set, folder / "set", {.cancelled = [] { return true; }}); }).empty());
+  CHECK(fs::is_empty(folder.path()));
+  fs::create_directory(folder / "mine");
+  CHECK_FALSE(failure([&] { download_dataset(set, folder / "mine"); }).empty());
+  CHECK(fs::exists(folder / "mine"));
 }
 
 TEST_CASE("tar archives that are damaged or lead elsewhere are refused", "[download]") {

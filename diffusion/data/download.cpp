@@ -31,16 +31,18 @@ class PartFile {
     ::close(descriptor_);
     fail("{}: another download is writing it", path_);
   }
-  ~PartFile() { ::close(descriptor_); }
+  ~PartFile() {  // a part of nothing is worth nothing
+    if (size() == 0) ::unlink(path_.c_str());
+    ::close(descriptor_);
+  }
   PartFile(const PartFile&) = delete;
   PartFile& operator=(const PartFile&) = delete;
 
   const std::string& path() const { return path_; }
 
   int64_t size() const {
-    struct stat status;
-    check(::fstat(descriptor_, &status) == 0, "{}: {}", path_, std::strerror(errno));
-    return status.st_size;
+    struct stat status {};
+    return ::fstat(descriptor_, &status) == 0 ? status.st_size : -1;
   }
 
   bool append(const char* bytes, size_t size) {
@@ -165,11 +167,28 @@ fs::path folder_for(const RemoteDataset& set, const fs::path& to) {
   const fs::path folder = to.empty() ? fs::path("data") / set.name : to;
   const fs::path parent = fs::absolute(folder).parent_path();
   check(to.empty() || fs::is_directory(parent), "{}: there is no folder {}", to.string(), parent.string());
-  std::error_code error;
-  fs::create_directories(folder, error);
-  check(!error, "{}: cannot be created: {}", folder.string(), error.message());
   return folder;
 }
+
+// Makes a folder and those above it. What was made and holds nothing in the end is removed again.
+class NewFolder {
+ public:
+  explicit NewFolder(const fs::path& folder) {
+    for (fs::path f = fs::absolute(folder).lexically_normal(); !fs::exists(f); f = f.parent_path()) made_.push_back(f);
+    std::error_code error;
+    fs::create_directories(folder, error);
+    check(!error, "{}: cannot be created: {}", folder.string(), error.message());
+  }
+  ~NewFolder() {
+    std::error_code holds_something;
+    for (const fs::path& folder : made_) fs::remove(folder, holds_something);
+  }
+  NewFolder(const NewFolder&) = delete;
+  NewFolder& operator=(const NewFolder&) = delete;
+
+ private:
+  std::vector<fs::path> made_;  // innermost first
+};
 
 // By way of a temporary folder, so that the unpacked one is whole.
 void unpack(const fs::path& archive, const fs::path& target, const DownloadOptions& o) {
@@ -199,14 +218,14 @@ void download(const RemoteFile& file, const fs::path& folder, const DownloadOpti
   for (const std::string& address : file.addresses) {
     const std::string failure = fetch_or_begin_anew(file, address, part, o);
     if (failure.empty()) return part.move_to(path);
-    failures += fmt::format("\n  {}: {}", address, failure);
+    failures += fmt::format("{} {}: {}", failures.empty() ? "" : ";", address, failure);
   }
-  if (part.size() == 0) fs::remove(part.path());
   fail("{} cannot be downloaded:{}", file.name, failures);
 }
 
 fs::path download_dataset(const RemoteDataset& set, const fs::path& to, const DownloadOptions& o) {
   const fs::path folder = folder_for(set, to);
+  const NewFolder made(folder);
   const fs::path unpacked = folder / set.unpacked;
   if (!set.unpacked.empty() && fs::is_directory(unpacked)) return folder;
   for (const RemoteFile& file : set.files) download(file, folder, o);

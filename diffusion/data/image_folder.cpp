@@ -104,7 +104,9 @@ Dataset keep_good(const fs::path& folder, const Plan& plan, Block block, const L
   check(bad.empty() || skip_bad, "{}: {} of {} pictures cannot be read:{}", folder.string(), bad.size(),
         plan.pictures.size(), list_of(bad));
   if (!bad.empty())
-    set.notices.push_back(fmt::format("{}: {} pictures are left out:{}", folder.string(), bad.size(), list_of(bad)));
+    set.notices.push_back(fmt::format("{}: {} left out:{}", folder.string(),
+                                      bad.size() == 1 ? "1 picture is" : fmt::format("{} pictures are", bad.size()),
+                                      list_of(bad)));
   return set;
 }
 

@@ -6,6 +6,7 @@
 #include "diffusion/data/glyphs.h"
 #include "diffusion/data/idx.h"
 #include "diffusion/data/image_folder.h"
+#include "diffusion/data/picture_files.h"
 #include "tensor/error.h"
 
 namespace stipple {
@@ -21,6 +22,11 @@ Dataset open_folder(const fs::path& folder, const DatasetOptions& o) {
   return open_image_folder(folder, o);
 }
 
+// An empty folder, or one with the beginning of a download, does not stand for a data set.
+bool holds_data(const fs::path& folder) {
+  return fs::is_directory(folder) && (is_idx_folder(folder) || is_cifar_folder(folder) || holds_pictures(folder));
+}
+
 bool looks_like_hub_id(const std::string& s) {
   static const std::regex hub_id("[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*");
   return std::regex_match(s, hub_id);
@@ -29,11 +35,9 @@ bool looks_like_hub_id(const std::string& s) {
 [[noreturn]] void explain_hub_id(const std::string& id) {
   const std::string folder = id.substr(id.find('/') + 1);
   fail(
-      "{0}: there is no such folder. If it is a data set of the Hugging Face hub, fetch it with `huggingface-cli "
-      "download "
+      "{0}: there is no such folder. If it is a data set of the Hugging Face hub, fetch it with `hf download "
       "--repo-type dataset {0} --local-dir {1}`, extract its pictures (hub sets are often Parquet files) into a "
-      "folder, and "
-      "give that folder",
+      "folder, and give that folder",
       id, folder);
 }
 
@@ -49,9 +53,10 @@ Dataset open_dataset(const std::string& path_or_name, const DatasetOptions& o) {
   check_options(o);
   if (is_name(path_or_name)) {
     const fs::path local = fs::path("data") / path_or_name;
-    if (fs::is_directory(local)) return open_folder(local, o);
+    if (holds_data(local)) return open_folder(local, o);
     if (path_or_name == "glyphs") return make_glyphs(kGlyphs, 0, o);
-    fail("{0}: there is no folder {1}; `stipple data get {0}` downloads it", path_or_name, local.string());
+    fail("{0}: {2} {1}; `stipple data get {0}` downloads it", path_or_name, local.string(),
+         fs::is_directory(local) ? "no data set is in the folder" : "there is no folder");
   }
   if (!fs::exists(path_or_name) && looks_like_hub_id(path_or_name)) explain_hub_id(path_or_name);
   check(!path_or_name.empty(), "data set: an empty path");

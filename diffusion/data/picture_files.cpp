@@ -40,15 +40,21 @@ std::vector<fs::path> pictures_in(const fs::path& folder) {
   return entries(folder, [](const fs::directory_entry& e) { return e.is_regular_file() && is_picture(e.path()); });
 }
 
-// Does not follow links to folders: they may go in circles.
-std::vector<fs::path> pictures_below(const fs::path& folder) {
-  std::vector<fs::path> found = pictures_in(folder);
+bool leads_back(const fs::path& folder, const std::vector<fs::path>& above) {
+  return fs::is_symlink(folder) && std::count(above.begin(), above.end(), fs::canonical(folder)) > 0;
+}
+
+// Follows links to folders, unless they lead back to a folder above them (`above`, by their true names).
+void add_pictures_below(const fs::path& folder, std::vector<fs::path> above, PictureFiles& to) {
+  const auto pictures = pictures_in(folder);
+  to.files.insert(to.files.end(), pictures.begin(), pictures.end());
+  above.push_back(fs::canonical(folder));
   for (const fs::path& inner : subfolders(folder)) {
-    if (fs::is_symlink(inner)) continue;
-    const auto below = pictures_below(inner);
-    found.insert(found.end(), below.begin(), below.end());
+    if (leads_back(inner, above))
+      to.notices.push_back(fmt::format("{}: is a link to a folder above it and is not followed", inner.string()));
+    else
+      add_pictures_below(inner, above, to);
   }
-  return found;
 }
 
 std::optional<fs::path> split_folder(const fs::path& folder, const std::string& split) {
@@ -62,19 +68,19 @@ std::optional<fs::path> split_folder(const fs::path& folder, const std::string& 
 
 // Archives often unpack to a folder in a folder.
 fs::path unwrapped(fs::path folder) {
+  std::set<fs::path> seen;
   while (pictures_in(folder).empty() && subfolders(folder).size() == 1 && !split_folder(folder, "train") &&
-         !split_folder(folder, "test"))
-    folder = subfolders(folder)[0];
+         !split_folder(folder, "test") && seen.insert(folder).second)
+    folder = fs::canonical(subfolders(folder)[0]);
   return folder;
 }
 
-// Labels by name, where every file has one (label_of is not empty) and they say something: more than one class, and not
-// one a picture.
+// Labels by name, where every file has one (label_of is not empty) and there is more than one class.
 Labels labelled(const std::vector<fs::path>& files, const std::function<std::string(const fs::path&)>& label_of) {
   std::vector<std::string> words;
   for (const fs::path& file : files) words.push_back(label_of(file));
   const std::set<std::string> classes(words.begin(), words.end());
-  if (classes.count("") || classes.size() < 2 || classes.size() >= files.size()) return {};
+  if (classes.count("") || classes.size() < 2) return {};
   Labels labels{{classes.begin(), classes.end()}, {}};
   for (const std::string& word : words) labels.of.push_back(std::distance(classes.begin(), classes.find(word)));
   return labels;
@@ -92,8 +98,10 @@ std::string prefix(const fs::path& file) {
 }
 
 Labels labels_of(const std::vector<fs::path>& files, const fs::path& root) {
-  Labels by_folder = labelled(files, [&](const fs::path& file) { return class_folder(file, root); });
-  return by_folder.of.empty() ? labelled(files, prefix) : by_folder;
+  const Labels by_folder = labelled(files, [&](const fs::path& file) { return class_folder(file, root); });
+  if (!by_folder.of.empty()) return by_folder;
+  const Labels by_prefix = labelled(files, prefix);
+  return by_prefix.names.size() < files.size() ? by_prefix : Labels{};  // one a picture says nothing
 }
 
 // The folder that holds the split; the train split of a folder without splits is the folder itself.
@@ -112,10 +120,16 @@ PictureFiles find_pictures(const fs::path& path, const std::string& split) try {
   check(fs::is_directory(path), "{}: {}", path.string(), fs::exists(path) ? "is no folder" : "there is no such folder");
   PictureFiles found;
   found.root = root_of(unwrapped(fs::canonical(path)), split, found.notices);
-  found.files = pictures_below(found.root);
+  add_pictures_below(found.root, {}, found);
   check(!found.files.empty(), "{}: holds no pictures (.png, .jpg, .jpeg, .bmp)", found.root.string());
   found.labels = labels_of(found.files, found.root);
   return found;
 } catch (const fs::filesystem_error& error) { fail("{}: {}", error.path1().string(), error.code().message()); }
+
+bool holds_pictures(const fs::path& folder) {
+  PictureFiles found;
+  add_pictures_below(folder, {}, found);
+  return !found.files.empty();
+}
 
 }  // namespace stipple

@@ -21,4 +21,6 @@ struct PictureFiles {
 // The pictures of a folder under the conventions of image_folder.h. A folder that is missing or holds none is an error.
 PictureFiles find_pictures(const std::filesystem::path& folder, const std::string& split);
 
+bool holds_pictures(const std::filesystem::path& folder);  // at any depth
+
 }  // namespace stipple
