@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "apps/command.h"
 #include "apps/film_flags.h"
@@ -78,6 +79,12 @@ std::vector<std::string> write_images(const SampleCommand& o, const Tensor& imag
   return files;
 }
 
+void check_names(const SampleCommand& o) {
+  const auto& seeds = o.generate.seeds;
+  check(!o.separate || std::set<uint64_t>(seeds.begin(), seeds.end()).size() == seeds.size(),
+        "--seeds {}: a seed is listed twice, but with --separate pictures are named after their seeds", o.seeds);
+}
+
 void run(SampleCommand& o) {
   o.common.apply();
   check_outputs(o);
@@ -85,6 +92,7 @@ void run(SampleCommand& o) {
   const auto listed = o.classes.empty() ? std::vector<int64_t>{} : parse_ranges("--class", o.classes);
   GenerateOptions& g = o.generate;
   if (g.noise_file.empty() && o.start.interpolate.empty()) g.seeds = seeds_of(o, listed.size());
+  check_names(o);
   o.start.apply(*pipeline, o.count ? o.count : 16, g);
   g.classes = classes_of(listed, static_cast<size_t>(image_count(g)));
   Film film(o.film.every);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "apps/number_flags.h"
+
 namespace stipple {
 namespace {
 
@@ -53,13 +55,13 @@ void add_key(CLI::App& c, const KeyFlag& flag, GenerateOptions& g) {
 
 void add_step_options(CLI::App& c, StepOptions& o) {
   const std::string group = "Options of steps";
-  c.add_option("--eta", o.eta, "DDIM: share of DDPM's noise (default 0)")->check(CLI::NonNegativeNumber)->group(group);
+  c.add_option("--eta", o.eta, "DDIM: share of DDPM's noise (default 0)")->check(number_of_0_or_more())->group(group);
   c.add_flag_callback(
        "--use-clipped-model-output", [&o] { o.use_clipped_model_output = true; },
        "DDIM: recompute the noise from the clipped image")
       ->group(group);
   c.add_option("--s-churn", o.s_churn, "Euler: noise added before steps (default 0)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(number_of_0_or_more())
       ->group(group);
   c.add_option("--s-tmin", o.s_tmin, "Euler: from this sigma on (default 0)")->group(group);
   c.add_option("--s-tmax", o.s_tmax, "Euler: up to this sigma (default: any)")->group(group);

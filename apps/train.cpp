@@ -2,10 +2,11 @@
 
 #include <cstdio>
 #include <memory>
-#include <optional>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "apps/command.h"
+#include "apps/number_flags.h"
 #include "apps/progress.h"
 
 namespace stipple {
@@ -37,27 +38,32 @@ void add_network_flags(CLI::App& c, TrainCommand& o) {
       ->excludes("--from");
   c.add_option("--class-conditioning", o.class_conditioning, "how classes enter: none, embedding, channels")
       ->check(CLI::IsMember({"none", "embedding", "channels"}));
-  c.add_option("--class-planes", o.train.class_planes, "planes of class conditioning by channels")
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
+  c.add_option("--class-planes", o.train.class_planes, "planes of class conditioning by channels (default 4)")
+      ->check(CLI::Range(1, 1024));
   c.add_option("--label-dropout", o.train.steps.label_dropout, "share of labels left out, for --guidance-scale later")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number_from_0_to_1())
       ->capture_default_str();
-  c.add_option("--ddpm-num-steps", o.train.scheduler.num_train_timesteps, "timesteps of a new noise schedule")
+}
+
+// A new noise schedule. Which of its keys were given is remembered: a checkpoint may contradict them.
+void add_schedule_flags(CLI::App& c, SchedulerConfig& to) {
+  const auto remember = [&to](const char* key) { return [&to, key](const std::string&) { to.given.insert(key); }; };
+  c.add_option("--ddpm-num-steps", to.num_train_timesteps, "timesteps of a new noise schedule")
       ->check(CLI::Range(1, 1000000))
+      ->each(remember("num_train_timesteps"))
       ->excludes("--from")
       ->capture_default_str();
-  c.add_option("--ddpm-beta-schedule", o.train.scheduler.beta_schedule,
-               "linear, scaled_linear, squaredcos_cap_v2, sigmoid")
+  c.add_option("--ddpm-beta-schedule", to.beta_schedule, "linear, scaled_linear, squaredcos_cap_v2, sigmoid")
+      ->each(remember("beta_schedule"))
       ->excludes("--from")
       ->capture_default_str();
-  c.add_option("--prediction-type", o.train.scheduler.prediction_type, "epsilon, sample, v_prediction")
+  c.add_option("--prediction-type", to.prediction_type, "epsilon, sample, v_prediction")
+      ->each(remember("prediction_type"))
       ->excludes("--from")
       ->capture_default_str();
 }
 
-void add_optimizer_flags(CLI::App& c, TrainCommand& o) {
-  OptimizerOptions& p = o.train.optimizer;
+void add_step_flags(CLI::App& c, TrainCommand& o) {
   const auto positive = CLI::Range(int64_t{1}, int64_t{1} << 40);
   c.add_option("--train-batch-size", o.train.train_batch_size, "pictures a micro-batch")
       ->check(positive)
@@ -70,27 +76,30 @@ void add_optimizer_flags(CLI::App& c, TrainCommand& o) {
       ->capture_default_str();
   c.add_option("--max-train-steps", o.train.steps.max_train_steps, "optimizer steps, whatever the epochs")
       ->check(positive);
-  c.add_option("--learning-rate", p.learning_rate)->check(CLI::NonNegativeNumber)->capture_default_str();
-  c.add_option("--lr-scheduler", p.schedule.name,
-               "constant, constant_with_warmup, linear, cosine, cosine_with_restarts, polynomial")
-      ->capture_default_str();
-  c.add_option("--lr-warmup-steps", p.schedule.warmup_steps)->check(CLI::NonNegativeNumber)->capture_default_str();
-  c.add_option("--adam-beta1", p.adam.beta1)->check(CLI::Range(0.0, 1.0))->capture_default_str();
-  c.add_option("--adam-beta2", p.adam.beta2)->check(CLI::Range(0.0, 1.0))->capture_default_str();
-  c.add_option("--adam-weight-decay", p.adam.weight_decay)->check(CLI::NonNegativeNumber)->capture_default_str();
-  c.add_option("--adam-epsilon", p.adam.eps)->check(CLI::NonNegativeNumber)->capture_default_str();
-  c.add_option("--max-grad-norm", p.max_grad_norm, "gradients are scaled down to this norm; 0: never")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  c.add_flag("--use-ema", p.use_ema, "keep a moving average of the weights; it is what unet/ will hold");
-  c.add_option("--ema-inv-gamma", p.ema.inv_gamma)->check(CLI::PositiveNumber)->capture_default_str();
-  c.add_option("--ema-power", p.ema.power)->check(CLI::PositiveNumber)->capture_default_str();
-  c.add_option("--ema-max-decay", p.ema.max_decay)->check(CLI::Range(0.0, 1.0))->capture_default_str();
   c.add_option("--mixed-precision", o.mixed_precision, "no, tf32, bf16")
       ->check(CLI::IsMember({"no", "tf32", "bf16"}))
       ->capture_default_str();
   c.add_flag("--gradient-checkpointing", o.train.gradient_checkpointing,
              "recompute activations: less memory, more time");
+}
+
+void add_optimizer_flags(CLI::App& c, OptimizerOptions& p) {
+  c.add_option("--learning-rate", p.learning_rate)->check(number_of_0_or_more())->capture_default_str();
+  c.add_option("--lr-scheduler", p.schedule.name,
+               "constant, constant_with_warmup, linear, cosine, cosine_with_restarts, polynomial")
+      ->capture_default_str();
+  c.add_option("--lr-warmup-steps", p.schedule.warmup_steps)->check(number_of_0_or_more())->capture_default_str();
+  c.add_option("--adam-beta1", p.adam.beta1)->check(number_from_0_to_below_1())->capture_default_str();
+  c.add_option("--adam-beta2", p.adam.beta2)->check(number_from_0_to_below_1())->capture_default_str();
+  c.add_option("--adam-weight-decay", p.adam.weight_decay)->check(number_of_0_or_more())->capture_default_str();
+  c.add_option("--adam-epsilon", p.adam.eps)->check(number_of_0_or_more())->capture_default_str();
+  c.add_option("--max-grad-norm", p.max_grad_norm, "gradients are scaled down to this norm; 0: never")
+      ->check(number_of_0_or_more())
+      ->capture_default_str();
+  c.add_flag("--use-ema", p.use_ema, "keep a moving average of the weights; it is what unet/ will hold");
+  c.add_option("--ema-inv-gamma", p.ema.inv_gamma)->check(number_above_0())->capture_default_str();
+  c.add_option("--ema-power", p.ema.power)->check(number_above_0())->capture_default_str();
+  c.add_option("--ema-max-decay", p.ema.max_decay)->check(number_from_0_to_1())->capture_default_str();
 }
 
 void add_output_flags(CLI::App& c, TrainCommand& o) {
@@ -119,6 +128,7 @@ void add_output_flags(CLI::App& c, TrainCommand& o) {
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   c.add_option("--sample-guidance-scale", o.train.sample_guidance_scale, "classifier-free guidance of a grid")
+      ->check(any_number())
       ->capture_default_str();
 }
 
@@ -167,7 +177,9 @@ void add_train(CLI::App& app) {
   CLI::App* command = app.add_subcommand("train", "train a diffusion model on pictures, or fine-tune one");
   add_data_flags(*command, *o);
   add_network_flags(*command, *o);
-  add_optimizer_flags(*command, *o);
+  add_schedule_flags(*command, o->train.scheduler);
+  add_step_flags(*command, *o);
+  add_optimizer_flags(*command, o->train.optimizer);
   add_output_flags(*command, *o);
   o->common.add_to(*command, true, true);
   command->callback([o] { run(*o); });

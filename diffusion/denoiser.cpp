@@ -21,20 +21,25 @@ ClassConditioning class_conditioning(const std::string& name) {
 
 const char* name_of(ClassConditioning kind) {
   switch (kind) {
-    case ClassConditioning::none: return "none";
-    case ClassConditioning::embedding: return "embedding";
-    case ClassConditioning::channels: return "channels";
+    case ClassConditioning::none:
+      return "none";
+    case ClassConditioning::embedding:
+      return "embedding";
+    case ClassConditioning::channels:
+      return "channels";
   }
   return "?";
 }
 
 int64_t ConditioningConfig::no_label() const {
-  check(label_dropout, "guidance needs a network that was trained with label dropout (--label-dropout); this one was not");
+  check(label_dropout,
+        "guidance needs a network that was trained with label dropout (--label-dropout); this one was not");
   return classes;
 }
 
 void ConditioningConfig::check_labels(const Tensor& labels) const {
-  check(kind != ClassConditioning::none || !labels, "labels were given, but the network was not conditioned on classes");
+  check(kind != ClassConditioning::none || !labels,
+        "labels were given, but the network was not conditioned on classes");
   if (kind == ClassConditioning::none) return;
   check(labels.defined(), "the network is conditioned on {} classes: labels are needed", classes);
   for (int64_t label : labels.to_vector<int64_t>())
@@ -68,6 +73,12 @@ std::string ConditioningConfig::to_json() const {
   j["label_dropout"] = label_dropout;
   j["class_names"] = class_names;
   return j.dump(2) + "\n";
+}
+
+void check_takes_classes(const UNet2DConfig& unet) {
+  check(unet.class_embedding == ClassEmbedding::none || unet.class_embedding == ClassEmbedding::table,
+        "the network's class_embed_type is \"{}\": `stipple forward` can feed it, sampling and training cannot",
+        unet.class_embedding == ClassEmbedding::timestep ? "timestep" : "identity");
 }
 
 Denoiser::Denoiser(Scope scope, const UNet2DConfig& unet_config, const ConditioningConfig& c)

@@ -28,6 +28,10 @@ struct ConditioningConfig {
   std::string to_json() const;
 };
 
+// Throws where the U-Net embeds something else than classes (class_embed_type "timestep" or "identity"): `forward` has
+// inputs for that, sampling and training have not.
+void check_takes_classes(const UNet2DConfig&);
+
 // The network that predicts: the U-Net, and where classes enter as channels, their table.
 struct Denoiser {
   ConditioningConfig conditioning;

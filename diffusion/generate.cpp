@@ -1,7 +1,9 @@
 #include "diffusion/generate.h"
 
 #include <algorithm>
+#include <cmath>
 
+#include "kernels/adamw.h"
 #include "tensor/layout.h"
 #include "tensor/safetensors.h"
 
@@ -26,6 +28,10 @@ Tensor repeated(const Tensor& image, int64_t n) {
   return images;
 }
 
+BatchNoise on(Device device, const BatchNoise& noise) {
+  return {noise.start.to(device), [draw = noise.steps, device](const Shape& shape) { return draw(shape).to(device); }};
+}
+
 // One call of generate(): the checked options and what they mean for this pipeline.
 class Generation {
  public:
@@ -37,7 +43,9 @@ class Generation {
     check(count_ >= 1, "there is nothing to draw: no seeds and no noise");
     check(o.classes.empty() || static_cast<int64_t>(o.classes.size()) == count_, "{} classes for {} images",
           o.classes.size(), count_);
+    check_takes_classes(pipeline.denoiser.unet.config);
     check_classes();
+    check(std::isfinite(o.guidance_scale), "a guidance scale of {}: a number is expected", o.guidance_scale);
     check(o.guidance_scale == 1 || pipeline.denoiser.conditioning.kind != ClassConditioning::none,
           "guidance needs a network that is conditioned on classes; this one is not");
     if (o.guidance_scale != 1) pipeline.denoiser.conditioning.no_label();
@@ -45,6 +53,8 @@ class Generation {
   }
 
   Tensor run() {
+    check(std::isfinite(kernels::squared_norm(pipeline_.parameters.values())),
+          "the network's weights hold infinity or what is not a number: its training has diverged");
     const bool whole = !options_.noise_file.empty() || !options_.trajectory_file.empty() || options_.watch;
     const int64_t batch = whole ? count_ : std::max<int64_t>(1, options_.batch_size);
     Tensor images({count_, shape_[0], shape_[1], shape_[2]});
@@ -55,6 +65,9 @@ class Generation {
       if (!drawn) return {};
       images.slice(begin, end).copy_from(drawn);
     }
+    check(std::isfinite(kernels::squared_norm(images)),
+          "what was drawn is no picture: it holds infinity or what is not a "
+          "number");
     if (!options_.trajectory_file.empty()) save_safetensors(options_.trajectory_file, trajectory_);
     return images;
   }
@@ -102,7 +115,7 @@ class Generation {
 
   Predict predictor(const Tensor& label) const {
     LabelledPredict network = [this](const Tensor& x, double t, const Tensor& classes) {
-      return pipeline_.denoiser(x, Tensor::full({x.dim(0)}, t), classes).value();
+      return pipeline_.denoiser(x, Tensor::full({x.dim(0)}, t, Dtype::f32, x.device()), classes).value();
     };
     if (!label) return [network](const Tensor& x, double t) { return network(x, t, {}); };
     const auto& conditioning = pipeline_.denoiser.conditioning;
@@ -114,8 +127,9 @@ class Generation {
     const NoGrad no_grad;
     auto step = std::make_shared<int64_t>(0);
     const auto sampler = make_sampler(scheduler_.class_name, scheduler_, steps_, options_.step);
-    const Predict predict = predictor(labels(begin, end));
-    const BatchNoise random = noise(begin, end, step);
+    const Device device = pipeline_.parameters.device();
+    const Predict predict = predictor(labels(begin, end).to(device));
+    const BatchNoise random = on(device, noise(begin, end, step));
     SamplingOptions how;
     how.cancelled = options_.cancelled;
     how.on_step = [&](size_t index, size_t total, StepResult& result) {
@@ -123,7 +137,7 @@ class Generation {
       ++*step;
     };
     if (!options_.init_image) return sample(*sampler, predict, random.start, random.steps, how);
-    const Tensor image = repeated(options_.init_image, end - begin);
+    const Tensor image = repeated(options_.init_image, end - begin).to(device);
     if (options_.invert) return reconstruct(*sampler, predict, image, how);
     how.image = image;
     how.first = first_timestep(*sampler, options_.strength);
@@ -139,13 +153,15 @@ class Generation {
   void report(const Sampler& sampler, size_t index, int64_t total, int64_t step, const StepResult& result) {
     const auto done = static_cast<int64_t>(index) + 1;
     if (!options_.trajectory_file.empty()) remember(step, result);
-    if (options_.watch) options_.watch(sampler.scale_model_input(result.sample, index + 1), result.clean, done, total);
+    if (options_.watch)
+      options_.watch(sampler.scale_model_input(result.sample, index + 1).to(Device::cpu), result.clean.to(Device::cpu),
+                     done, total);
     if (options_.on_step) options_.on_step(batch_ * total + done, batches_ * total);
   }
 
   void remember(int64_t step, const StepResult& result) {
-    trajectory_.emplace_back(fmt::format("step.{:03}", step), to_channels_first(result.sample));
-    trajectory_.emplace_back(fmt::format("x0.{:03}", step), to_channels_first(result.clean));
+    trajectory_.emplace_back(fmt::format("step.{:03}", step), to_channels_first(result.sample.to(Device::cpu)));
+    trajectory_.emplace_back(fmt::format("x0.{:03}", step), to_channels_first(result.clean.to(Device::cpu)));
   }
 
   Pipeline& pipeline_;
@@ -170,6 +186,8 @@ Shape image_shape(const Pipeline& pipeline, const GenerateOptions& o) {
   unet.check_size(height, width);
   return {height, width, pipeline.denoiser.image_channels()};
 }
+
+void check_generate(Pipeline& pipeline, const GenerateOptions& options) { Generation(pipeline, options); }
 
 Tensor generate(Pipeline& pipeline, const GenerateOptions& options) { return Generation(pipeline, options).run(); }
 

@@ -50,6 +50,9 @@ struct GenerateOptions {
 int64_t image_count(const GenerateOptions&);                 // how many that makes
 Shape image_shape(const Pipeline&, const GenerateOptions&);  // [H,W,C] of each; sizes the network cannot take throw
 
+// Throws what generate() would throw about these options, and draws nothing.
+void check_generate(Pipeline&, const GenerateOptions&);
+
 // Images [N, H, W, C] in about [-1, 1], on the weights the pipeline's parameters hold now; undefined where cancelled.
 Tensor generate(Pipeline&, const GenerateOptions&);
 

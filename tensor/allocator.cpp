@@ -34,8 +34,11 @@ void system_poison(void* block, size_t bytes) { std::memset(block, 0xFF, bytes);
 }  // namespace
 
 bool caching_is_wanted() {
-  const char* choice = std::getenv("STIPPLE_ALLOCATOR");
-  return !choice || std::string_view(choice) != "system";
+  const char* variable = std::getenv("STIPPLE_ALLOCATOR");
+  const std::string_view choice = variable ? variable : "";
+  check(choice.empty() || choice == "caching" || choice == "system",
+        "STIPPLE_ALLOCATOR is '{}'; there are caching, system", choice);
+  return choice != "system";
 }
 
 CachingAllocator::CachingAllocator() : CachingAllocator({system_allocate, std::free, system_poison}) {}

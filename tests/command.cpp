@@ -1,3 +1,4 @@
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "tests/command_result.h"
@@ -98,6 +99,17 @@ TEST_CASE("notices go to standard error and do not stop the work", "[command]") 
   CHECK(result.status == 0);
   CHECK_THAT(result.err, Contains("notice: ") && Contains("'flavour' is unknown"));
   CHECK(nlohmann::json::accept(result.out));
+}
+
+TEST_CASE("an allocator that does not exist is refused", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_pipeline(folder / "model");
+  const char* before = std::getenv("STIPPLE_ALLOCATOR");
+  const std::string kept = before ? before : "";
+  ::setenv("STIPPLE_ALLOCATOR", "foo", 1);
+  const CommandResult result = run_command(words("info --model model"), folder.path());
+  ::setenv("STIPPLE_ALLOCATOR", kept.c_str(), 1);
+  check_refused(result, 1, "STIPPLE_ALLOCATOR is 'foo'");
 }
 
 TEST_CASE("what this build or device cannot do is refused by name", "[command]") {

@@ -33,7 +33,10 @@ TEST_CASE("a data set that is not there is refused", "[command]") {
   check_data_refused(folder, "empty", "empty");
   check_data_refused(folder, "network.json", "is a file");
   check_data_refused(folder, "mnist", "stipple data get mnist");
-  check_data_refused(folder, "huggan/smithsonian_butterflies_subset", "huggingface-cli download");
+  fs::create_directories(folder / "data/mnist");
+  write_file_atomically(folder / "data/mnist/train-images-idx3-ubyte.gz.part", "the beginning");
+  check_data_refused(folder, "mnist", "no data set is in the folder data/mnist; `stipple data get mnist`");
+  check_data_refused(folder, "huggan/smithsonian_butterflies_subset", "hf download");
 }
 
 TEST_CASE("pictures that cannot be read are refused, all of them by name", "[command]") {
@@ -75,6 +78,7 @@ TEST_CASE("a config that is none is refused", "[command]") {
       {R"({"block_out_channels": [8]})", "block_out_channels"},
       {R"({"down_block_types": ["CrossAttnDownBlock2D"]})", "CrossAttnDownBlock2D"},
       {R"({"norm_num_groups": 5, "block_out_channels": [8, 12, 16, 16]})", "group"},
+      {R"({"layers_per_block": 1000000000})", "layers_per_block"},
       {R"({"dropout": 1.5, "in_channels": 1, "out_channels": 1, "block_out_channels": [32, 32, 32, 32]})", "dropout"},
   };
   for (const auto& [text, reason] : cases) {

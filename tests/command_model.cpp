@@ -45,7 +45,7 @@ TEST_CASE("a model that is not there is refused", "[command]") {
   fs::create_directory(folder / "empty");
   check_sample_refused(folder, "--model nowhere", "nowhere");
   check_sample_refused(folder, "--model empty", "unet/config.json");
-  check_sample_refused(folder, "--model google/ddpm-cifar10-32", "huggingface-cli download google/ddpm-cifar10-32");
+  check_sample_refused(folder, "--model google/ddpm-cifar10-32", "hf download google/ddpm-cifar10-32");
 }
 
 TEST_CASE("broken safetensors are refused", "[command]") {
@@ -93,10 +93,47 @@ TEST_CASE("a network can draw only what it was made for", "[command]") {
   check_sample_refused(folder, "--model plain --height 9", "multiples of 2");
   check_sample_refused(folder, "--model plain --steps 1001", "1001");
   check_sample_refused(folder, "--model plain --sampler brownian", "brownian");
+  check_sample_refused(folder, "--model guided --class 1 --guidance-scale nan", "guidance scale");
   check_sample_refused(folder, "--model plain --noise missing.safetensors", "missing.safetensors");
   CHECK(run_command(words("sample --out g.png --steps 2 --count 2 --model guided --class 1,2 --guidance-scale 2"),
                     folder.path())
             .status == 0);
+}
+
+TEST_CASE("a network whose weights are not finite draws no black pictures", "[command]") {
+  const ScratchFolder folder;
+  Pipeline pipeline(tiny_network(), {}, {});
+  PhiloxGenerator generator(0);
+  pipeline.parameters.initialize(generator);
+  pipeline.parameters.values().mutable_data<float>()[3] = std::nanf("");
+  pipeline.save(folder / "model", pipeline.parameters.values());
+  check_sample_refused(folder, "--model model", "training has diverged");
+}
+
+TEST_CASE("networks with inputs that are no classes are for `forward` only", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_data(folder);
+  UNet2DConfig config = tiny_network();
+  config.class_embedding = ClassEmbedding::timestep;
+  Pipeline pipeline(config, {}, {});
+  PhiloxGenerator generator(0);
+  pipeline.parameters.initialize(generator);
+  pipeline.save(folder / "model", pipeline.parameters.values());
+  check_sample_refused(folder, "--model model", "class_embed_type is \"timestep\"");
+  check_sample_refused(folder, "--model model --class 1", "class_embed_type is \"timestep\"");
+  const CommandResult info = run_command(words("info --model model"), folder.path());
+  CHECK_THAT(info.out, Contains("embeds them as timesteps"));
+  check_refused(run_command(words("train --data pictures --from model --out run --max-train-steps 1"), folder.path()),
+                1, "class_embed_type is \"timestep\"");
+  CHECK_FALSE(fs::exists(folder / "run"));
+}
+
+TEST_CASE("pictures with a file each need seeds that differ", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_pipeline(folder / "model");
+  check_refused(run_command(words("sample --model model --out g.png --steps 2 --seeds 5,5 --separate"), folder.path()),
+                1, "--seeds 5,5: a seed is listed twice");
+  CHECK(folder.count() == 1);
 }
 
 TEST_CASE("forward refuses inputs that do not fit", "[command]") {

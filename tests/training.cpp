@@ -158,6 +158,8 @@ TEST_CASE("a loss that is not finite ends the run and keeps the last good checkp
   const auto lines = metrics(folder / "run");
   REQUIRE(lines.size() >= 3);
   CHECK((lines.back()["loss"].is_null() || lines.back()["grad_norm"].is_null()));
+  CHECK(lines.back()["epoch"] > lines.front()["epoch"]);
+  CHECK_THAT(result.err, !Contains("nan"));
   CHECK(fs::exists(folder / "run/checkpoint-2/model_index.json"));
   CHECK_FALSE(fs::exists(folder / "run/checkpoint-5"));
 }

@@ -31,7 +31,8 @@ struct DataSourceOptions {
 std::unique_ptr<BatchSource> data_source(const Loader&, const ConditioningConfig&, int64_t train_timesteps,
                                          const DataSourceOptions&, Generator&);
 
-// clean.000 [N,C,H,W], noise.000, timesteps.000 (and labels.000), ...: one optimizer step each, without dropout.
-std::unique_ptr<BatchSource> replay_source(const std::string& path, const ConditioningConfig&);
+// clean.000 [N,C,H,W], noise.000, timesteps.000 (and labels.000), ...: one optimizer step each, without dropout. A
+// batch that the pipeline cannot be trained on throws here, whichever it is.
+std::unique_ptr<BatchSource> replay_source(const std::string& path, const Pipeline&);
 
 }  // namespace stipple

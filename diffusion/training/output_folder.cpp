@@ -3,22 +3,46 @@
 #include <algorithm>
 
 #include "diffusion/training/checkpoint.h"
+#include "tensor/file.h"
 
 namespace stipple {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kOwnEntries[] = {"metrics.jsonl", "loss.png",     "samples",   "model_index.json",
-                                       "unet",          "scheduler",    "conditioning"};
+constexpr const char* kOwnEntries[] = {"metrics.jsonl", "loss.png",  "samples",     "model_index.json",
+                                       "unet",          "scheduler", "conditioning"};
 
 bool holds_a_run(const fs::path& dir) {
   return fs::exists(dir / "metrics.jsonl") || fs::exists(dir / "model_index.json") || !list_checkpoints(dir).empty();
 }
 
-void remove_run(const fs::path& dir) {
-  for (const char* entry : kOwnEntries) fs::remove_all(dir / entry);
-  for (const fs::path& checkpoint : list_checkpoints(dir)) fs::remove_all(checkpoint);
+std::vector<fs::path> entries_of_run(const fs::path& dir) {
+  std::vector<fs::path> entries = list_checkpoints(dir);
+  for (const char* entry : kOwnEntries) entries.push_back(dir / entry);
+  return entries;
+}
+
+int64_t bytes_of_run(const fs::path& dir) {
+  int64_t bytes = 0;
+  for (const fs::path& entry : entries_of_run(dir)) {
+    if (fs::is_regular_file(entry)) bytes += static_cast<int64_t>(fs::file_size(entry));
+    if (!fs::is_directory(entry)) continue;
+    for (const auto& file : fs::recursive_directory_iterator(entry))
+      if (file.is_regular_file()) bytes += static_cast<int64_t>(file.file_size());
+  }
+  return bytes;
+}
+
+// `data` may be a name that stands for a folder below data/.
+void check_outside_data(const std::string& out, const std::string& data) {
+  for (const fs::path& folder : {fs::path(data), fs::path("data") / data}) {
+    if (data.empty() || !fs::is_directory(folder)) continue;
+    const fs::path inside = fs::weakly_canonical(out).lexically_relative(fs::canonical(folder));
+    check(inside.empty() || *inside.begin() == "..",
+          "--out {}: lies in the folder of the data, {}, where the run would find its own pictures", out,
+          folder.string());
+  }
 }
 
 // What a run that was killed while it wrote left behind.
@@ -27,6 +51,28 @@ void remove_temporaries(const fs::path& dir) {
   for (const auto& entry : fs::directory_iterator(dir))
     if (entry.path().filename().string().starts_with(".stipple-")) stale.push_back(entry.path());
   for (const fs::path& path : stale) fs::remove_all(path);
+}
+
+fs::path nearest_folder(fs::path folder) {
+  for (folder = fs::absolute(folder); !fs::is_directory(folder);) folder = folder.parent_path();
+  return folder;
+}
+
+// The most checkpoints that are there at one time beyond those that are there now. A new one is written before the
+// oldest is deleted.
+int64_t new_checkpoints(const TrainOptions& o, int64_t done_steps, int64_t total_steps) {
+  const int64_t every = o.checkpointing_steps;
+  const int64_t written = every ? total_steps / every - done_steps / every : 0;
+  if (written == 0) return 0;
+  const auto there = o.overwrite_output_dir ? std::vector<fs::path>{} : list_checkpoints(o.output_dir);
+  const int64_t replaced = std::count_if(there.begin(), there.end(), [&](const fs::path& folder) {
+    const int64_t step = step_of_checkpoint(folder);
+    return step > done_steps && step <= total_steps && step % every == 0;
+  });
+  int64_t most = written - replaced;
+  if (o.checkpoints_total_limit)
+    most = std::min(most, o.checkpoints_total_limit + 1 - static_cast<int64_t>(there.size()));
+  return std::max<int64_t>(1, most);
 }
 
 std::string in_mebibytes(int64_t bytes) { return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20)); }
@@ -46,38 +92,45 @@ std::optional<fs::path> checkpoint_to_resume(const TrainOptions& o, const TrainW
 }  // namespace
 
 std::optional<fs::path> check_output_folder(const TrainOptions& o, const TrainWatch& watch) {
+  check(!o.output_dir.empty(), "--out: the name of a folder is expected, it is empty");
   const fs::path dir = fs::path(o.output_dir).lexically_normal();
   const fs::path parent = (dir.has_filename() ? dir : dir.parent_path()).parent_path();
   check(parent.empty() || fs::is_directory(parent), "--out {}: the folder {} does not exist", o.output_dir,
         parent.string());
   check(!fs::exists(dir) || fs::is_directory(dir), "--out {}: is not a folder", o.output_dir);
+  check_outside_data(o.output_dir, o.data);
   if (!o.resume_from_checkpoint.empty()) return checkpoint_to_resume(o, watch);
   check(o.overwrite_output_dir || !holds_a_run(dir),
         "--out {}: holds a training run already; go on with --resume-from-checkpoint latest, or replace it with "
-        "--overwrite-output-dir", o.output_dir);
+        "--overwrite-output-dir",
+        o.output_dir);
   return {};
 }
 
-void make_output_folder(const TrainOptions& o) {
+fs::path make_output_folder(const TrainOptions& o) {
   const fs::path dir = o.output_dir;
-  if (o.overwrite_output_dir) remove_run(dir);
   std::error_code error;
   fs::create_directory(dir, error);
   check(!error, "--out {}: cannot be created: {}", o.output_dir, error.message());
+  { const AtomicFile probe((dir / "metrics.jsonl").string()); }  // throws where nothing can be written
+  if (o.overwrite_output_dir)
+    for (const fs::path& entry : entries_of_run(dir)) fs::remove_all(entry);
   remove_temporaries(dir);
+  return dir;
 }
 
-void check_disk_space(const TrainOptions& o, const Pipeline& pipeline, int64_t total_steps, const TrainWatch& watch) {
+void check_disk_space(const TrainOptions& o, const Pipeline& pipeline, int64_t done_steps, int64_t total_steps,
+                      const TrainWatch& watch) {
   const int64_t each = checkpoint_bytes(pipeline, o.optimizer.use_ema);
-  int64_t count = o.checkpointing_steps ? total_steps / o.checkpointing_steps : 0;
-  // A new one is written before the oldest is deleted.
-  if (o.checkpoints_total_limit) count = std::min(count, o.checkpoints_total_limit + 1);
+  const int64_t count = new_checkpoints(o, done_steps, total_steps);
   const int64_t needed = count * each + pipeline_bytes(pipeline);
-  const auto free = static_cast<int64_t>(fs::space(o.output_dir).available);
-  watch.say(fmt::format("disk: {} checkpoints of {} and the pipeline, {} in all; {} free", count, in_mebibytes(each),
-                        in_mebibytes(needed), in_mebibytes(free)));
-  check(needed <= free, "--out {}: checkpoints will take {}, the disk has {} free; --checkpoints-total-limit keeps fewer",
-        o.output_dir, in_mebibytes(needed), in_mebibytes(free));
+  auto free = static_cast<int64_t>(fs::space(nearest_folder(o.output_dir)).available);
+  if (o.overwrite_output_dir) free += bytes_of_run(o.output_dir);
+  watch.say(fmt::format("disk: {} checkpoint{} of {} and the pipeline, {} in all; {} free", count,
+                        count == 1 ? "" : "s", in_mebibytes(each), in_mebibytes(needed), in_mebibytes(free)));
+  check(needed <= free,
+        "--out {}: checkpoints will take {}, the disk has {} free; --checkpoints-total-limit keeps fewer", o.output_dir,
+        in_mebibytes(needed), in_mebibytes(free));
 }
 
 }  // namespace stipple

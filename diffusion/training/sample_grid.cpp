@@ -13,13 +13,16 @@ GenerateOptions generate_options(const Pipeline& pipeline, const SampleGridOptio
   GenerateOptions g;
   g.sampler = "ddim";
   g.steps = std::min(o.steps, pipeline.scheduler.num_train_timesteps);
-  g.height = g.width = o.resolution;
+  g.height = o.height, g.width = o.width;
   g.guidance_scale = o.guidance_scale;
   g.cancelled = o.cancelled;
   const ConditioningConfig& conditioning = pipeline.denoiser.conditioning;
+  // A table may have room for more classes than the pictures had.
+  const auto named = static_cast<int64_t>(conditioning.class_names.size());
+  const int64_t classes = named ? std::min(named, conditioning.classes) : conditioning.classes;
   for (int64_t i = 0; i < o.count; ++i) {
     g.seeds.push_back(static_cast<uint64_t>(i));
-    if (conditioning.kind != ClassConditioning::none) g.classes.push_back(i % conditioning.classes);
+    if (conditioning.kind != ClassConditioning::none) g.classes.push_back(i % classes);
   }
   return g;
 }
@@ -35,6 +38,10 @@ Image beside(const Image& left, const Image& right) {
 }
 
 }  // namespace
+
+void check_samples(Pipeline& pipeline, const SampleGridOptions& o) {
+  check_generate(pipeline, generate_options(pipeline, o));
+}
 
 std::optional<Image> draw_samples(Pipeline& pipeline, const Trainer& trainer, const SampleGridOptions& o) {
   const GenerateOptions options = generate_options(pipeline, o);

@@ -22,9 +22,9 @@ struct TrainOptions {
   bool random_flip = false;
   DataSourceOptions steps;  // its label_dropout adds the row "no label"
   OptimizerOptions optimizer;
-  SchedulerConfig scheduler;  // of a new network; --from brings its own
+  SchedulerConfig scheduler;  // of a new network; --from brings its own; `given`: what the command line named
   std::optional<ClassConditioning> class_conditioning;  // unset: none, or what --from brings
-  int64_t class_planes = 4;
+  std::optional<int64_t> class_planes;                  // of conditioning by channels; unset: 4, or what --from brings
   bool gradient_checkpointing = false;
   uint64_t seed = 0;
 
@@ -34,7 +34,7 @@ struct TrainOptions {
   std::string resume_from_checkpoint;   // "latest" or a folder
   bool overwrite_output_dir = false;
 
-  int64_t save_images_steps = 0;   // a sample grid every so many steps; 0: save_images_epochs decides
+  int64_t save_images_steps = 0;  // a sample grid every so many steps; 0: save_images_epochs decides
   int64_t save_images_epochs = 10;
   int64_t sample_count = 16, sample_steps = 50;  // of a grid, by DDIM
   double sample_guidance_scale = 1;
@@ -50,7 +50,8 @@ struct TrainWatch {
 enum class TrainEnd { finished, interrupted };
 
 // Trains, writing into output_dir: metrics.jsonl, loss.png, samples/, checkpoint-STEP/, and at the end the pipeline.
-// When interrupted it saves a checkpoint first. Errors leave what was saved before.
+// When interrupted it saves a checkpoint first. Errors leave what was saved before; a run that cannot begin changes
+// nothing in output_dir. Weights that are not finite are never saved.
 TrainEnd train(const TrainOptions&, const TrainWatch&);
 
 }  // namespace stipple

@@ -5,13 +5,20 @@
 #include <limits>
 
 #include "autograd/random_stream.h"
+#include "kernels/adamw.h"
 
 namespace stipple {
+
+namespace {
+
+std::string spelled(double x) { return std::isnan(x) ? "not a number" : fmt::format("{}", x); }
+
+}  // namespace
 
 NotFinite::NotFinite(const StepReport& r)
     : Error(fmt::format("step {}: the loss is {}, the gradient's norm {}: training has diverged (a smaller "
                         "--learning-rate may help)",
-                        r.step, r.loss, r.grad_norm)),
+                        r.step, spelled(r.loss), spelled(r.grad_norm))),
       report(r) {}
 
 Trainer::Trainer(Pipeline& pipeline, const OptimizerOptions& o)
@@ -44,12 +51,20 @@ StepReport Trainer::step(int64_t count, const std::function<TrainingBatch(int64_
   pipeline_->parameters.clear_gradients();
   for (int64_t i = 0; i < count; ++i) report.loss += accumulate_gradients(make(i), count);
   report.ema_decay = ema_ ? ema_decay(options_.ema, report.step) : 0;
-  report.grad_norm = std::isfinite(report.loss)
-                         ? adam_.step(report.lr, options_.max_grad_norm, ema_, report.ema_decay)
-                         : std::numeric_limits<double>::quiet_NaN();
+  report.grad_norm = std::isfinite(report.loss) ? adam_.step(report.lr, options_.max_grad_norm, ema_, report.ema_decay)
+                                                : std::numeric_limits<double>::quiet_NaN();
   report.step_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (!std::isfinite(report.grad_norm)) throw NotFinite(report);
   return report;
+}
+
+void Trainer::check_weights() const {
+  for (const Tensor& arena : {pipeline_->parameters.values(), ema_, adam_.first_moment(), adam_.second_moment()})
+    check(
+        !arena || std::isfinite(kernels::squared_norm(arena)),
+        "step {}: the weights are no longer finite and are not saved: training has diverged (a smaller --learning-rate "
+        "may help)",
+        steps());
 }
 
 }  // namespace stipple

@@ -20,10 +20,10 @@ struct OptimizerOptions {
 
 // One micro-batch, with everything random already drawn, or its seed.
 struct TrainingBatch {
-  Tensor clean;      // f32 [N, H, W, C] in [-1, 1]
-  Tensor noise;      // like clean
-  Tensor timesteps;  // i64 [N]
-  Tensor labels;     // i64 [N]; undefined where the network takes none
+  Tensor clean;                          // f32 [N, H, W, C] in [-1, 1]
+  Tensor noise;                          // like clean
+  Tensor timesteps;                      // i64 [N]
+  Tensor labels;                         // i64 [N]; undefined where the network takes none
   std::optional<uint64_t> dropout_seed;  // of what the network's dropout draws; none: nothing is dropped
 };
 
@@ -35,6 +35,9 @@ class Trainer {
   // One step on the mean loss of `count` micro-batches, made one at a time by `make`. A loss or gradient that is not
   // finite throws NotFinite and leaves the weights as they were.
   StepReport step(int64_t count, const std::function<TrainingBatch(int64_t)>& make);
+
+  // Throws where weights, their average or their moments are no longer finite: nobody wants those saved.
+  void check_weights() const;
 
   int64_t steps() const { return adam_.steps(); }
   Adam& adam() { return adam_; }
