@@ -23,7 +23,7 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
   check(!bias || bias.shape() == Shape{weight.dim(0)}, "conv2d: bias {} for weight {}", describe(bias),
         describe(weight));
   check(weight.dtype() == x.dtype(), "conv2d: x is {}, the weight {}", describe(x), describe(weight));
-  launch<&cpu::conv2d>(x.device(), y, x, weight, bias, o);
+  launch<&cpu::conv2d, &cuda::conv2d>(x.device(), y, x, weight, bias, o);
   return y;
 }
 
@@ -31,7 +31,7 @@ Tensor conv2d_input_gradient(const Tensor& dy, const Tensor& weight, const Shape
   const Shape expected = conv2d_shape(x, weight.shape(), o);
   check(dy.shape() == expected, "conv2d: gradient {}, expected {}", describe(dy), to_string(expected));
   Tensor dx(x, dy.dtype(), dy.device());
-  launch<&cpu::conv2d_input_gradient>(dy.device(), dx, dy, weight, o);
+  launch<&cpu::conv2d_input_gradient, &cuda::conv2d_input_gradient>(dy.device(), dx, dy, weight, o);
   return dx;
 }
 
@@ -43,7 +43,7 @@ void conv2d_weight_gradient(const Grad& dweight, const Grad& dbias, const Tensor
   }
   check(!dbias.wanted() || dbias.to.shape() == Shape{dy.dim(3)}, "conv2d: bias gradient {} for dy {}",
         describe(dbias.to), describe(dy));
-  launch<&cpu::conv2d_weight_gradient>(dy.device(), dweight, dbias, dy, x, o);
+  launch<&cpu::conv2d_weight_gradient, &cuda::conv2d_weight_gradient>(dy.device(), dweight, dbias, dy, x, o);
 }
 
 }  // namespace kernels

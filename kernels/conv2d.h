@@ -42,4 +42,11 @@ void conv2d_weight_gradient(const Grad& dweight, const Grad& dbias, const Tensor
                             const Conv2dOptions&);
 }  // namespace cpu
 
+namespace cuda {
+void conv2d(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions&);
+void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, const Conv2dOptions&);
+void conv2d_weight_gradient(const Grad& dweight, const Grad& dbias, const Tensor& dy, const Tensor& x,
+                            const Conv2dOptions&);
+}  // namespace cuda
+
 }  // namespace stipple

@@ -54,7 +54,7 @@ OP_CASES(conv2d) {
     const Conv2dOptions o{d.stride, d.padding};
     const double flop = 2.0 * conv2d_shape(x, weight, o).numel() * d.kernel * d.kernel * d.in;
     add({.name = describe(d),
-         .inputs = {normal(x), normal(weight), normal({d.out})},
+         .inputs = {normal(x), normal(weight), parameter({d.out})},
          .call = [=](auto& in) { return conv2d(in[0], in[1], in[2], o); },
          .tolerance = tolerance(d),
          .flop = flop});

@@ -1,0 +1,323 @@
+#include <algorithm>
+
+#include "kernels/cuda/conv2d/rungs.h"
+#include "kernels/cuda/conv2d/tensor_core.h"
+#include "kernels/cuda/conv2d/turned_weight.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/partial_sums.h"
+#include "kernels/cuda/shared_memory.h"
+#include "kernels/cuda/vector_access.h"
+
+// conv2d, rung mma: an implicit matrix product on tensor cores (sm_80 and up), for forward and input gradient.
+//
+// Idea    a block computes 128 pixels x 64 or 128 filters. Depth, which is the window (r, s, c), goes by in stages of
+//         64 bytes a row; cp.async fetches three stages ahead of the one that is multiplied. A row of a tile is 4
+//         chunks of 16 bytes, and chunk c of row i lies at place c ^ (i / 2): the eight rows that ldmatrix reads at
+//         once then lie in eight different groups of banks. Each of 8 warps keeps 64 x 32 (or 32 x 32) sums in
+//         registers: 16 products for 6 ldmatrix. Sums leave through shared memory, in whole 16 bytes.
+//         The input gradient is the same product over turned weights (turned_weight.h); with stride 2, one product for
+//         each parity of (h, w), of 1, 2, 2 and 4 taps.
+//         Maps of few tiles split depth over blocks; partial sums meet in a fixed order.
+// Costs   x is fetched r * s times, from L2 but for the first; turned weights are written and read once a call.
+// Tried   weights of the input gradient read as they lie, with transposing ldmatrix: tf32 has none.
+
+namespace stipple::cuda::mma {
+namespace {
+
+constexpr int kRows = 128, kStages = 4;
+constexpr int kChunk = 16, kChunks = 4, kRowBytes = kChunk * kChunks;  // of a stage
+constexpr int kWarps = kThreads / 32;
+constexpr int kRowsAtOnce = kThreads / kChunks;  // that the block fetches, a chunk a thread
+constexpr int kPad = 8;                          // elements behind a row of results in shared memory
+
+// How the block's warps share the tile.
+template <int kColumns>
+struct WarpTile {
+  static constexpr int kAcross = kColumns / 32, kDown = kWarps / kAcross;  // warps
+  static constexpr int kHigh = kRows / kDown / 16, kWide = 32 / 8;         // fragments of a warp
+  __device__ static int row() { return threadIdx.x / 32 / kAcross * (kRows / kDown); }
+  __device__ static int column() { return threadIdx.x / 32 % kAcross * 32; }
+};
+
+__device__ inline std::byte* chunk_at(std::byte* tile, int row, int chunk) {
+  return tile + row * kRowBytes + ((chunk ^ (row / 2)) % kChunks) * kChunk;
+}
+
+// The place in the window that a thread's chunk has reached.
+struct Tap {
+  int r, s, c;
+  __device__ Tap(const Correlation& g, int e) : r(e / g.c / max(1, g.s)), s(e / g.c % max(1, g.s)), c(e % g.c) {}
+  __device__ void advance(const Correlation& g, int steps) {
+    for (c += steps; c >= g.c; c -= g.c)
+      if (++s == g.s) s = 0, ++r;
+  }
+};
+
+// Fetches a thread's share of every stage: one chunk of some rows of x's windows, and of some filters.
+// kWhole: channels come in whole chunks, so that a chunk belongs to one tap; else it is fetched element by element.
+template <typename T, int kColumns, bool kWhole>
+class Fetcher {
+ public:
+  __device__ Fetcher(const Correlation& geometry, const T* x, const T* weight, int row, int column, int depth)
+      : g(geometry), weight_(weight), e_(depth + threadIdx.x % kChunks * kLength), tap_(g, e_), first_filter_(column) {
+#pragma unroll
+    for (int i = 0; i < kFetches; ++i) {
+      const int pixel = row + threadIdx.x / kChunks + i * kRowsAtOnce, map = g.rows * g.columns;
+      const int inside = pixel % map;
+      image_[i] = x + int64_t{pixel / map} * g.h * g.w * g.c;
+      h_[i] = pixel < g.pixels() ? inside / g.columns * g.stride - g.top : kNowhere;
+      w_[i] = inside % g.columns * g.stride - g.left;
+    }
+  }
+
+  // Starts the copies of the next stage.
+  __device__ void operator()(std::byte* a, std::byte* b) {
+    const int row = threadIdx.x / kChunks, chunk = threadIdx.x % kChunks;
+#pragma unroll
+    for (int i = 0; i < kFetches; ++i) fetch_window(chunk_at(a, row + i * kRowsAtOnce, chunk), i);
+#pragma unroll
+    for (int i = 0; i < kColumns / kRowsAtOnce; ++i)
+      fetch_filter(chunk_at(b, row + i * kRowsAtOnce, chunk), first_filter_ + row + i * kRowsAtOnce);
+    e_ += kChunks * kLength;
+    tap_.advance(g, kChunks * kLength);
+  }
+
+ private:
+  static constexpr int kLength = kChunk / sizeof(T), kFetches = kRows / kRowsAtOnce;
+  static constexpr int kNowhere = -(1 << 29);  // a row above every picture
+
+  __device__ const T* source(int i, const Tap& tap) const {
+    const int h = h_[i] + tap.r, w = w_[i] + tap.s;
+    const bool inside = tap.r < g.r && static_cast<unsigned>(h) < static_cast<unsigned>(g.h) &&
+                        static_cast<unsigned>(w) < static_cast<unsigned>(g.w);
+    return inside ? image_[i] + (int64_t{h} * g.w + w) * g.c + tap.c : nullptr;
+  }
+
+  __device__ void fetch_window(std::byte* to, int i) const {
+    if constexpr (kWhole) {
+      const T* from = source(i, tap_);
+      ptx::cp_async<kChunk>(to, from ? from : image_[i], from ? kChunk : 0);
+    } else {
+      Tap tap = tap_;
+      for (int j = 0; j < kLength; ++j, tap.advance(g, 1)) {
+        const T* from = source(i, tap);
+        reinterpret_cast<T*>(to)[j] = from ? *from : T(0.f);
+      }
+    }
+  }
+
+  __device__ void fetch_filter(std::byte* to, int filter) const {
+    const int64_t at = int64_t{filter} * g.window() + e_;
+    if constexpr (kWhole) {
+      const bool inside = filter < g.filters && e_ < g.window();
+      ptx::cp_async<kChunk>(to, inside ? weight_ + at : weight_, inside ? kChunk : 0);
+    } else {
+      for (int j = 0; j < kLength; ++j) {
+        const bool inside = filter < g.filters && e_ + j < g.window();
+        reinterpret_cast<T*>(to)[j] = inside ? weight_[at + j] : T(0.f);
+      }
+    }
+  }
+
+  const Correlation& g;
+  const T* weight_;
+  int e_;
+  Tap tap_;
+  int first_filter_;
+  const T* image_[kFetches];
+  int h_[kFetches], w_[kFetches];
+};
+
+// sums += one stage's product, in two steps of 32 bytes of depth.
+template <typename Precision, int kColumns, int kHigh, int kWide>
+__device__ void multiply(float (&sums)[kHigh][kWide][4], std::byte* a, std::byte* b) {
+  using Warp = WarpTile<kColumns>;
+#pragma unroll
+  for (int step = 0; step < kChunks / 2; ++step) {
+    uint32_t left[kHigh][Precision::kParts][4], right[kWide][Precision::kParts][2];
+#pragma unroll
+    for (int i = 0; i < kHigh; ++i) {
+      uint32_t raw[4];
+      ptx::ldmatrix_x4(raw, chunk_at(a, Warp::row() + i * 16 + lane() % 16, step * 2 + lane() / 16));
+      split<Precision>(left[i], raw);
+    }
+#pragma unroll
+    for (int j = 0; j < kWide; j += 2) {
+      uint32_t raw[4];
+      ptx::ldmatrix_x4(raw,
+                       chunk_at(b, Warp::column() + j * 8 + lane() / 16 * 8 + lane() % 8, step * 2 + lane() / 8 % 2));
+      const uint32_t even[2] = {raw[0], raw[1]}, odd[2] = {raw[2], raw[3]};
+      split<Precision>(right[j], even);
+      split<Precision>(right[j + 1], odd);
+    }
+#pragma unroll
+    for (int i = 0; i < kHigh; ++i)
+#pragma unroll
+      for (int j = 0; j < kWide; ++j) Precision::multiply(sums[i][j], left[i], right[j]);
+  }
+}
+
+// The tile of results in shared memory, with the bias.
+template <typename Out, int kColumns, int kHigh, int kWide>
+__device__ void stage_results(Out* tile, const float (&sums)[kHigh][kWide][4], const float* bias, int column,
+                              int filters) {
+  using Warp = WarpTile<kColumns>;
+#pragma unroll
+  for (int j = 0; j < kWide; ++j) {
+    const int c = Warp::column() + j * 8 + fragment_column();
+    const float first = bias && column + c < filters ? bias[column + c] : 0;
+    const float second = bias && column + c + 1 < filters ? bias[column + c + 1] : 0;
+#pragma unroll
+    for (int i = 0; i < kHigh; ++i)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        Out* to = tile + (Warp::row() + i * 16 + half * 8 + fragment_row()) * (kColumns + kPad) + c;
+        store_pair(to, sums[i][j][half * 2] + first, sums[i][j][half * 2 + 1] + second);
+      }
+  }
+}
+
+// From shared memory to y, 16 bytes a thread where filters come in whole chunks.
+template <typename Out, int kColumns>
+__device__ void store_results(Out* y, const Placement& at, const Correlation& g, const Out* tile, int row, int column) {
+  constexpr int kLength = kChunk / sizeof(Out), kAcross = kColumns / kLength;
+  for (int i = threadIdx.x; i < kRows * kAcross; i += kThreads) {
+    const int r = i / kAcross, c = i % kAcross * kLength, left = g.filters - column - c;
+    if (row + r >= g.pixels() || left <= 0) continue;
+    const Out* from = tile + r * (kColumns + kPad) + c;
+    Out* to = y + at(g, row + r) + column + c;
+    if (g.filters % kLength == 0)
+      store_vector(to, load_vector<uint4>(from));
+    else
+      for (int j = 0; j < kLength && j < left; ++j) to[j] = from[j];
+  }
+}
+
+template <typename Precision, typename Out, int kColumns>
+constexpr size_t shared_bytes() {
+  const size_t stages = kStages * (kRows + kColumns) * kRowBytes, results = kRows * (kColumns + kPad) * sizeof(Out);
+  return stages > results ? stages : results;
+}
+
+// Block (tile, split): y of split i lies i * split_stride elements after the first's.
+template <typename Precision, typename Out, int kColumns, bool kWhole>
+__global__ void __launch_bounds__(kThreads)
+    conv2d_mma_kernel(Out* __restrict__ y, Placement at, int64_t split_stride,
+                      const typename Precision::Element* __restrict__ x,
+                      const typename Precision::Element* __restrict__ weight, const float* __restrict__ bias,
+                      Correlation g, int stages_a_split) {
+  using T = typename Precision::Element;
+  using Warp = WarpTile<kColumns>;
+  constexpr int kStageDepth = kRowBytes / sizeof(T), kStageBytes = (kRows + kColumns) * kRowBytes;
+  std::byte* shared = dynamic_shared<std::byte>();
+  const int across = (g.filters + kColumns - 1) / kColumns;
+  const int row = blockIdx.x / across * kRows, column = blockIdx.x % across * kColumns;
+  const int all = (g.window() + kStageDepth - 1) / kStageDepth, first = blockIdx.y * stages_a_split;
+  const int stages = min(stages_a_split, all - first);
+  Fetcher<T, kColumns, kWhole> fetch(g, x, weight, row, column, first * kStageDepth);
+  const auto stage = [&](int i) { return shared + i % kStages * kStageBytes; };
+  for (int i = 0; i < kStages - 1; ++i) {
+    if (i < stages) fetch(stage(i), stage(i) + kRows * kRowBytes);
+    ptx::cp_async_commit();
+  }
+  float sums[Warp::kHigh][Warp::kWide][4] = {};
+  for (int i = 0; i < stages; ++i) {
+    ptx::cp_async_wait<kStages - 2>();
+    __syncthreads();  // stage i has come for everybody, and everybody is done with stage i - 1
+    const int next = i + kStages - 1;
+    if (next < stages) fetch(stage(next), stage(next) + kRows * kRowBytes);
+    ptx::cp_async_commit();
+    multiply<Precision, kColumns>(sums, stage(i), stage(i) + kRows * kRowBytes);
+  }
+  __syncthreads();
+  Out* tile = reinterpret_cast<Out*>(shared);
+  stage_results<Out, kColumns>(tile, sums, bias, column, g.filters);
+  __syncthreads();
+  store_results<Out, kColumns>(y + blockIdx.y * split_stride, at, g, tile, row, column);
+}
+
+constexpr int kFewBlocks = 128,
+              kFewestStages = 8;  // fewer blocks leave multiprocessors idle; shorter splits do not pay
+
+// How depth is split over blocks.
+struct Split {
+  int count, stages;  // splits, stages of each
+
+  Split(int tiles, int all) {
+    const int wanted = std::clamp(kFewBlocks / tiles, 1, std::max(1, all / kFewestStages));
+    stages = std::max(1, (all + wanted - 1) / wanted);
+    count = std::max(1, (all + stages - 1) / stages);
+  }
+};
+
+// Where the sum of a pixel's and filter's partial results goes.
+template <typename T>
+struct OutputElement {
+  T* y;
+  Placement at;
+  Correlation g;
+  const float* bias;
+
+  __device__ void operator()(int64_t i, float sum) const {
+    const int pixel = static_cast<int>(i / g.filters), filter = static_cast<int>(i % g.filters);
+    y[at(g, pixel) + filter] = sum + (bias ? bias[filter] : 0);
+  }
+};
+
+template <typename Precision, int kColumns, bool kWhole>
+void correlate_tiles(const Tensor& y, const Placement& at, const Tensor& x, const Tensor& weight, const float* bias,
+                     const Correlation& g) {
+  using T = typename Precision::Element;
+  constexpr int kStageDepth = kRowBytes / sizeof(T);
+  const int tiles = (g.pixels() + kRows - 1) / kRows * ((g.filters + kColumns - 1) / kColumns);
+  const Split split(tiles, (g.window() + kStageDepth - 1) / kStageDepth);
+  const auto start = [&]<typename Out>(Out* to, const Placement& place, const float* add, int64_t split_stride) {
+    launch(conv2d_mma_kernel<Precision, Out, kColumns, kWhole>, dim3(tiles, split.count), kThreads,
+           shared_bytes<Precision, Out, kColumns>(), to, place, split_stride, data<T>(x), data<T>(weight), add, g,
+           split.stages);
+  };
+  if (split.count == 1) return start(mutable_data<T>(y), at, bias, 0);
+  const int64_t outputs = int64_t{g.pixels()} * g.filters;
+  const Tensor partials({split.count, outputs}, Dtype::f32, x.device());
+  start(mutable_data<float>(partials), Placement::dense(g), nullptr, outputs);
+  add_partials(OutputElement<T>{mutable_data<T>(y), at, g, bias}, data<float>(partials), split.count, outputs);
+}
+
+template <typename Precision>
+void correlate(const Tensor& y, const Placement& at, const Tensor& x, const Tensor& weight, const float* bias,
+               const Correlation& g) {
+  constexpr int kLength = kChunk / sizeof(typename Precision::Element);
+  if (g.pixels() == 0 || g.filters == 0) return;
+  if (g.c % kLength != 0) return correlate_tiles<Precision, 64, false>(y, at, x, weight, bias, g);
+  if constexpr (Precision::kParts == 1)  // the parts of f32 would leave one block a multiprocessor: 132 registers
+    if (g.filters > 64) return correlate_tiles<Precision, 128, true>(y, at, x, weight, bias, g);
+  correlate_tiles<Precision, 64, true>(y, at, x, weight, bias, g);
+}
+
+void correlate(const Tensor& y, const Placement& at, const Tensor& x, const Tensor& weight, const float* bias,
+               const Correlation& g, bool tf32) {
+  if (x.dtype() == Dtype::bf16) return correlate<Bf16>(y, at, x, weight, bias, g);
+  check(x.dtype() == Dtype::f32, "conv2d: computes in f32 and bf16 on cuda, got {}", name_of(x.dtype()));
+  tf32 ? correlate<Tf32>(y, at, x, weight, bias, g) : correlate<F32>(y, at, x, weight, bias, g);
+}
+
+}  // namespace
+
+void conv2d(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& bias, const Correlation& g, bool tf32) {
+  correlate(y, Placement::dense(g), x, weight, bias ? data<float>(bias) : nullptr, g, tf32);
+}
+
+void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, const Correlation& g, bool tf32) {
+  for (int i = 0; i < g.stride; ++i)
+    for (int j = 0; j < g.stride; ++j) {
+      const Phase h(i, g.stride, g.r, g.top, g.h), w(j, g.stride, g.s, g.left, g.w);
+      const Tensor turned = turned_weight(weight, h, w);
+      Correlation part(dy.shape(), turned.shape(), {g.images, h.outputs, w.outputs, g.c}, {});
+      part.top = h.padding(), part.left = w.padding();
+      const Placement at{(int64_t{h.first} * g.w + w.first) * g.c, int64_t{g.h} * g.w * g.c,
+                         int64_t{g.stride} * g.w * g.c, int64_t{g.stride} * g.c};
+      correlate(dx, at, dy, turned, nullptr, part, tf32);
+    }
+}
+
+}  // namespace stipple::cuda::mma

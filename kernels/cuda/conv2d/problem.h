@@ -1,0 +1,77 @@
+#pragma once
+#include "kernels/cuda/conv2d/correlation.h"
+
+// Forward and both gradients as one kind of problem, a matrix product whose operands are computed, not stored:
+//   output[row, column] = sum over depth of a(row, depth) b(depth, column)
+// The first two rungs read it element by element.
+
+namespace stipple::cuda {
+
+// Pixels of y x filters, over the window.
+template <typename T>
+struct ForwardProblem {
+  Correlation g;
+  T* y;
+  const T *x, *weight;
+  const float* bias;  // or null
+
+  __host__ __device__ int rows() const { return g.pixels(); }
+  __host__ __device__ int columns() const { return g.filters; }
+  __host__ __device__ int depth() const { return g.window(); }
+  __device__ float a(int pixel, int e) const {
+    const int c = e % g.c, s = e / g.c % g.s, r = e / g.c / g.s;
+    const int i = pixel / g.columns % g.rows, j = pixel % g.columns, n = pixel / g.columns / g.rows;
+    const int h = i * g.stride + r - g.top, w = j * g.stride + s - g.left;
+    if (h < 0 || h >= g.h || w < 0 || w >= g.w) return 0;
+    return x[((int64_t{n} * g.h + h) * g.w + w) * g.c + c];
+  }
+  __device__ float b(int e, int filter) const { return weight[int64_t{filter} * g.window() + e]; }
+  __device__ void put(int pixel, int filter, float sum) const {
+    y[int64_t{pixel} * g.filters + filter] = sum + (bias ? bias[filter] : 0);
+  }
+};
+
+// Pixels of x x channels, over filters and the taps that reach the pixel.
+template <typename T>
+struct InputGradientProblem {
+  Correlation g;
+  T* dx;
+  const T *dy, *weight;
+
+  __host__ __device__ int rows() const { return g.images * g.h * g.w; }
+  __host__ __device__ int columns() const { return g.c; }
+  __host__ __device__ int depth() const { return g.r * g.s * g.filters; }
+  __device__ float a(int pixel, int e) const {
+    const int k = e % g.filters, s = e / g.filters % g.s, r = e / g.filters / g.s;
+    const int h = pixel / g.w % g.h + g.top - r, w = pixel % g.w + g.left - s, n = pixel / g.w / g.h;
+    const int i = h / g.stride, j = w / g.stride;
+    if (h < 0 || h % g.stride != 0 || i >= g.rows || w < 0 || w % g.stride != 0 || j >= g.columns) return 0;
+    return dy[((int64_t{n} * g.rows + i) * g.columns + j) * g.filters + k];
+  }
+  __device__ float b(int e, int channel) const {
+    const int k = e % g.filters, tap = e / g.filters;
+    return weight[(int64_t{k} * g.r * g.s + tap) * g.c + channel];
+  }
+  __device__ void put(int pixel, int channel, float sum) const { dx[int64_t{pixel} * g.c + channel] = sum; }
+};
+
+// Filters x window, over the pixels of y.
+template <typename T>
+struct WeightGradientProblem {
+  ForwardProblem<T> forward;
+  float* dweight;
+  bool add;
+  const T* dy;
+
+  __host__ __device__ int rows() const { return forward.g.filters; }
+  __host__ __device__ int columns() const { return forward.g.window(); }
+  __host__ __device__ int depth() const { return forward.g.pixels(); }
+  __device__ float a(int filter, int pixel) const { return dy[int64_t{pixel} * forward.g.filters + filter]; }
+  __device__ float b(int pixel, int e) const { return forward.a(pixel, e); }
+  __device__ void put(int filter, int e, float sum) const {
+    float& to = dweight[int64_t{filter} * forward.g.window() + e];
+    to = add ? to + sum : sum;
+  }
+};
+
+}  // namespace stipple::cuda

@@ -1,0 +1,78 @@
+#pragma once
+#include <cuda_bf16.h>
+
+#include "kernels/cuda/ptx.h"
+#include "kernels/cuda/vector_access.h"
+
+// What a tensor core multiplies, by the element type that lies in memory and the precision that is asked for. One step
+// takes 32 bytes of depth: 16 steps of bf16, 8 of f32. Fragments of 16 x 32 bytes (a, four registers) and 32 bytes x 8
+// (b, two) lie as kernels/emulator/instructions.h draws them.
+
+namespace stipple::cuda {
+
+struct Bf16 {
+  using Element = __nv_bfloat16;
+  static constexpr int kParts = 1;  // summands an operand is taken apart into
+
+  __device__ static void split(uint32_t (&parts)[kParts], uint32_t bits) { parts[0] = bits; }
+  __device__ static void multiply(float (&d)[4], const uint32_t (&a)[kParts][4], const uint32_t (&b)[kParts][2]) {
+    ptx::mma_m16n8k16_bf16(d, a[0], b[0]);
+  }
+};
+
+// f32 rounded to 10 bits of mantissa.
+struct Tf32 {
+  using Element = float;
+  static constexpr int kParts = 1;
+
+  __device__ static void split(uint32_t (&parts)[kParts], uint32_t bits) {
+    parts[0] = ptx::to_tf32(__uint_as_float(bits));
+  }
+  __device__ static void multiply(float (&d)[4], const uint32_t (&a)[kParts][4], const uint32_t (&b)[kParts][2]) {
+    ptx::mma_m16n8k8_tf32(d, a[0], b[0]);
+  }
+};
+
+// f32 as the sum of two tf32 numbers: of the four products the smallest is left out, and the error is about that of
+// f32. Three times the work of tf32, and still more than twice as fast as an H100's multiply-adds. Ootomo & Yokota
+// 2022, arXiv:2203.03341.
+struct F32 {
+  using Element = float;
+  static constexpr int kParts = 2;
+
+  __device__ static void split(uint32_t (&parts)[kParts], uint32_t bits) {
+    const float x = __uint_as_float(bits);
+    parts[0] = ptx::to_tf32(x);
+    parts[1] = ptx::to_tf32(x - __uint_as_float(parts[0]));
+  }
+  __device__ static void multiply(float (&d)[4], const uint32_t (&a)[kParts][4], const uint32_t (&b)[kParts][2]) {
+    ptx::mma_m16n8k8_tf32(d, a[1], b[0]);
+    ptx::mma_m16n8k8_tf32(d, a[0], b[1]);
+    ptx::mma_m16n8k8_tf32(d, a[0], b[0]);
+  }
+};
+
+// Takes the registers of a fragment apart.
+template <typename Precision, int kRegisters>
+__device__ inline void split(uint32_t (&parts)[Precision::kParts][kRegisters], const uint32_t (&raw)[kRegisters]) {
+#pragma unroll
+  for (int i = 0; i < kRegisters; ++i) {
+    uint32_t each[Precision::kParts];
+    Precision::split(each, raw[i]);
+#pragma unroll
+    for (int part = 0; part < Precision::kParts; ++part) parts[part][i] = each[part];
+  }
+}
+
+// Two neighbours in one access; `to` is a multiple of both.
+__device__ inline void store_pair(float* to, float first, float second) { store_vector(to, float2{first, second}); }
+__device__ inline void store_pair(__nv_bfloat16* to, float first, float second) {
+  store_vector(to, __floats2bfloat162_rn(first, second));
+}
+
+// Where a warp's lane stands in fragments.
+__device__ inline int lane() { return threadIdx.x % 32; }
+__device__ inline int fragment_row() { return lane() / 4; }         // g
+__device__ inline int fragment_column() { return lane() % 4 * 2; }  // 2q, of sums
+
+}  // namespace stipple::cuda
