@@ -24,7 +24,7 @@ void add_data_flags(CLI::App& c, TrainCommand& o) {
                "folder of pictures, IDX or CIFAR-10 files; or mnist, fashion-mnist, cifar10, glyphs");
   c.add_option("--replay", o.train.replay, "instead of --data: safetensors with prepared batches, one step each");
   c.add_option("--resolution", o.train.dataset.resolution,
-               "side of the pictures (default: the network's; the set's own where all are alike; else 64)")
+               "side of the pictures (default: the network's; the set's own where all are alike)")
       ->check(CLI::Range(1, 4096));
   c.add_flag("--center-crop", o.center_crop, "crop the middle instead of a random window");
   c.add_flag("--random-flip", o.train.random_flip, "mirror every other picture left to right");

@@ -107,7 +107,8 @@ void AtomicFile::open_existing(unsigned mode) {
 void AtomicFile::open_temporary() {
   const std::string name = temporary_beside(target_);
   descriptor_ = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  check(descriptor_ >= 0 || errno != ENOENT, "cannot write {}: there is no folder {}", path_, folder_of(target_));
+  const bool nowhere = descriptor_ < 0 && errno == ENOENT && !fs::is_directory(folder_of(target_));
+  check(!nowhere, "cannot write {}: there is no folder {}", path_, folder_of(target_));
   if (descriptor_ >= 0) temporary_ = name;
 }
 

@@ -35,6 +35,11 @@ class FileSizeLimit {
 
 }  // namespace
 
+TEST_CASE("a folder that takes no files is not said to be missing", "[file]") {
+  if (!fs::is_directory("/proc")) return;
+  CHECK_THROWS_WITH(AtomicFile("/proc/made.txt"), Contains("/proc/made.txt") && !Contains("there is no folder"));
+}
+
 TEST_CASE("a file is there only once it is committed", "[file]") {
   const ScratchFolder folder;
   const std::string path = folder / "made.txt";

@@ -17,7 +17,7 @@ struct TrainOptions {
   std::string from;    // a pipeline folder to fine-tune
   std::string config;  // or a U-Net's config.json; without either, the network is derived from the resolution
 
-  DatasetOptions dataset;  // resolution 0: the network's, the set's own where its pictures agree, or 64
+  DatasetOptions dataset;  // resolution 0: the network's, or the set's own, whose pictures must then agree
   int64_t train_batch_size = 16;
   bool random_flip = false;
   DataSourceOptions steps;  // its label_dropout adds the row "no label"
