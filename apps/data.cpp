@@ -28,6 +28,7 @@ void run(const GetCommand& o) {
   DownloadOptions options;
   options.cancelled = interrupted;
   options.progress = [&](const std::string& file, int64_t done, int64_t total) {
+    if (done == 0) return;  // nobody has answered yet
     if (file != std::exchange(current, file)) progress = std::make_unique<Progress>(file);
     constexpr int64_t kKibi = 1024;
     progress->update(done / kKibi, total / kKibi, "KiB");

@@ -166,6 +166,30 @@ void check_consistent(const std::string& file, const UNet2DConfig& c) {
   check_pictures(file, c);
 }
 
+Json sample_size(const UNet2DConfig& c) {
+  if (!c.sample_height) return nullptr;
+  if (c.sample_height == c.sample_width) return *c.sample_height;
+  return {*c.sample_height, *c.sample_width};
+}
+
+Json class_embed_type(ClassEmbedding embedding) {
+  if (embedding == ClassEmbedding::timestep) return "timestep";
+  if (embedding == ClassEmbedding::identity) return "identity";
+  return nullptr;
+}
+
+void add_blocks(Json& j, const UNet2DConfig& c) {
+  j["down_block_types"] = c.down_block_types;
+  j["mid_block_type"] = c.mid_block ? Json("UNetMidBlock2D") : Json();
+  j["up_block_types"] = c.up_block_types;
+  j["block_out_channels"] = c.block_out_channels;
+  j["layers_per_block"] = c.layers_per_block;
+  j["mid_block_scale_factor"] = c.mid_block_scale_factor;
+  j["downsample_padding"] = c.downsample_padding;
+  j["downsample_type"] = name_of_choice(kResampleTypes, c.downsample_type);
+  j["upsample_type"] = name_of_choice(kResampleTypes, c.upsample_type);
+}
+
 }  // namespace
 
 bool carries_picture(const std::string& block_type) { return block_type.find("Skip") != std::string::npos; }
@@ -225,12 +249,7 @@ std::string UNet2DConfig::to_json() const {
   Json j;
   j["_class_name"] = "UNet2DModel";
   j["_diffusers_version"] = "0.42.1";
-  if (!sample_height)
-    j["sample_size"] = nullptr;
-  else if (sample_height == sample_width)
-    j["sample_size"] = *sample_height;
-  else
-    j["sample_size"] = {*sample_height, *sample_width};
+  j["sample_size"] = sample_size(*this);
   j["in_channels"] = in_channels;
   j["out_channels"] = out_channels;
   j["center_input_sample"] = center_input_sample;
@@ -238,15 +257,7 @@ std::string UNet2DConfig::to_json() const {
   j["time_embedding_dim"] = null_or(time_embedding_dim);
   j["freq_shift"] = freq_shift;
   j["flip_sin_to_cos"] = flip_sin_to_cos;
-  j["down_block_types"] = down_block_types;
-  j["mid_block_type"] = mid_block ? Json("UNetMidBlock2D") : Json();
-  j["up_block_types"] = up_block_types;
-  j["block_out_channels"] = block_out_channels;
-  j["layers_per_block"] = layers_per_block;
-  j["mid_block_scale_factor"] = mid_block_scale_factor;
-  j["downsample_padding"] = downsample_padding;
-  j["downsample_type"] = name_of_choice(kResampleTypes, downsample_type);
-  j["upsample_type"] = name_of_choice(kResampleTypes, upsample_type);
+  add_blocks(j, *this);
   j["dropout"] = dropout;
   j["act_fn"] = name_of_choice(kActivations, act_fn);
   j["attention_head_dim"] = null_or(attention_head_dim);
@@ -255,9 +266,7 @@ std::string UNet2DConfig::to_json() const {
   j["norm_eps"] = norm_eps;
   j["resnet_time_scale_shift"] = name_of_choice(kTimeScaleShifts, resnet_time_scale_shift);
   j["add_attention"] = add_attention;
-  j["class_embed_type"] = class_embedding == ClassEmbedding::timestep   ? Json("timestep")
-                          : class_embedding == ClassEmbedding::identity ? Json("identity")
-                                                                        : Json();
+  j["class_embed_type"] = class_embed_type(class_embedding);
   j["num_class_embeds"] = null_or(num_class_embeds);
   j["num_train_timesteps"] = null_or(num_train_timesteps);
   return j.dump(2) + "\n";

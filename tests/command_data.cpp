@@ -1,3 +1,4 @@
+#include <cstdlib>
 #include <fstream>
 
 #include "tests/command_result.h"
@@ -37,6 +38,16 @@ TEST_CASE("a data set that is not there is refused", "[command]") {
   write_file_atomically(folder / "data/mnist/train-images-idx3-ubyte.gz.part", "the beginning");
   check_data_refused(folder, "mnist", "no data set is in the folder data/mnist; `stipple data get mnist`");
   check_data_refused(folder, "huggan/smithsonian_butterflies_subset", "hf download");
+}
+
+TEST_CASE("a download without a network is one line of error and no folder", "[command]") {
+  const ScratchFolder folder;
+  ::setenv("https_proxy", "http://127.0.0.1:1", 1);
+  check_refused(run_command(words("data get mnist"), folder.path()), 1, "cannot be downloaded");
+  const CommandResult result = run_command(words("data get cifar10"), folder.path());
+  ::unsetenv("https_proxy");
+  CHECK(std::count(result.err.begin(), result.err.end(), '\n') == 1);
+  CHECK(folder.count() == 0);
 }
 
 TEST_CASE("pictures that cannot be read are refused, all of them by name", "[command]") {
