@@ -16,7 +16,7 @@ using RegisterTile = void (*)(const simd::GemmTile&);
 
 // Whether a product is so small that its sums are made in double, for a time nobody notices: what a small network
 // computes is then as exact as f32 can hold it.
-inline bool affords_double(int64_t multiply_adds) { return multiply_adds <= int64_t{1} << 24; }
+inline bool affords_double(int64_t multiply_adds) { return multiply_adds <= int64_t{1} << 25; }
 
 // Cuts [0, n) into the fewest pieces of at most `most`, nearly equal ones, and calls f(begin, length).
 template <typename F>
