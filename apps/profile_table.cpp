@@ -56,26 +56,46 @@ std::string bounds_of(const KernelCounts& kernel) {
 }
 
 void print_header() {
-  print(fmt::format("{:>8}{:>24}{:>24}{:>10}{:>18}{:>9}{:>36}", "", "sectors/request", "wavefronts/request", "moved/",
+  print(fmt::format("{:>8}{:>24}{:>24}{:>10}{:>19}{:>9}{:>36}", "", "sectors/request", "wavefronts/request", "moved/",
                     "model DRAM", "tensor", "model time, us, at least"));
   std::string gpus;
   for (const emulator::Gpu& gpu : emulator::gpus()) gpus += fmt::format("{:>9}", gpu.name);
-  print(fmt::format("{:>8}{:>12}{:>12}{:>12}{:>12}{:>10}{:>9}{:>9}{:>9}{}  {}", "launches", "load", "store", "load",
+  print(fmt::format("{:>8}{:>12}{:>12}{:>12}{:>12}{:>10}{:>9}{:>10}{:>9}{}  {}", "launches", "load", "store", "load",
                     "store", "compuls.", "MB", "/compuls.", "GFLOP", gpus, "kernel (model bound)"));
 }
 
 void print_kernel(const KernelCounts& kernel) {
   const LaunchCounts c = kernel.total();
-  print(fmt::format("{:>8}{}{:>9.2f}x{:>9.3f}{:>8.2f}x{:>9.4f}{}  {} ({})", kernel.launches.size(), requests_of(c.work),
+  print(fmt::format("{:>8}{}{:>9.2f}x{:>9.3f}{:>9.2f}x{:>9.4f}{}  {} ({})", kernel.launches.size(), requests_of(c.work),
                     ratio(c.work.moved_bytes(), c.compulsory_bytes), static_cast<double>(c.dram_bytes()) / kMega,
                     ratio(c.dram_bytes(), c.compulsory_bytes), c.work.tensor_flop() / kGiga, model_times_of(kernel),
                     kernel.kernel, bounds_of(kernel)));
 }
 
+void print_sum(const std::vector<KernelCounts>& kernels) {
+  size_t launches = 0;
+  LaunchCounts sum;
+  for (const KernelCounts& kernel : kernels) {
+    const LaunchCounts c = kernel.total();
+    launches += kernel.launches.size();
+    sum.work += c.work;
+    sum.dram_read_bytes += c.dram_read_bytes;
+    sum.dram_written_bytes += c.dram_written_bytes;
+  }
+  std::string times;
+  for (const emulator::Gpu& gpu : emulator::gpus()) {
+    double seconds = 0;
+    for (const KernelCounts& kernel : kernels) seconds += model_time(kernel, gpu).seconds;
+    times += fmt::format("{:>9.2f}", seconds * 1e6);
+  }
+  print(fmt::format("{:>8}{:>67.3f}{:>19.4f}{}  sum", launches, static_cast<double>(sum.dram_bytes()) / kMega,
+                    sum.work.tensor_flop() / kGiga, times));
+}
+
 void print_lines(const KernelCounts& kernel) {
   const int64_t all = kernel.total().work.moved_bytes();
   for (const auto& [line, work] : by_line(kernel))
-    print(fmt::format("{:>8}{}{:>9.0f}%{:>27.4f}  {}", "", requests_of(work), 100 * ratio(work.moved_bytes(), all),
+    print(fmt::format("{:>8}{}{:>9.0f}%{:>28.4f}  {}", "", requests_of(work), 100 * ratio(work.moved_bytes(), all),
                       work.tensor_flop() / kGiga, line));
 }
 
@@ -130,6 +150,7 @@ void print_profile(const std::string& title, const std::vector<KernelCounts>& ke
     print_kernel(kernel);
     if (lines) print_lines(kernel);
   }
+  print_sum(kernels);
 }
 
 std::string profile_as_json(const std::string& title, const std::vector<KernelCounts>& kernels, bool lines) {

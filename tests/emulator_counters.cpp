@@ -173,6 +173,12 @@ TEST_CASE("the modelled L2 keeps what was used last", "[emulator][counters]") {
   CHECK(cache.compulsory_bytes() == 6 * 32);
 }
 
+TEST_CASE("the modelled L2 drives out what was not used for longest, not what came first", "[emulator][counters]") {
+  ModelledCache cache(2 * 128);
+  for (const int line : {0, 1, 0, 2, 0}) cache.read(line * 4);
+  CHECK(cache.dram_read_bytes() == 3 * 32);
+}
+
 TEST_CASE("the modelled L2 writes a sector to DRAM once it leaves", "[emulator][counters]") {
   ModelledCache cache(2 * 128);
   cache.write(0);

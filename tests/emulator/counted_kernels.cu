@@ -82,7 +82,7 @@ __global__ void multiply_kernel(float* y, int times) {
 __global__ void skip_some_kernel(float* y, const float* x) {
   for (int i = 0; i < 4; ++i) {
     float value = 1;
-    if (threadIdx.x % 2 == 0 || i % 2 == 1) value = x[i * 32 + threadIdx.x];
+    if (threadIdx.x % 2 == 1 || i % 2 == 1) value = x[i * 32 + threadIdx.x];
     y[i * 32 + threadIdx.x] = value;
   }
 }
@@ -91,8 +91,8 @@ struct Arrays {
   Tensor x, y;
   explicit Arrays(int64_t n)
       : x(Tensor::zeros({n}, Dtype::f32, Device::cuda)), y(Tensor::zeros({n}, Dtype::f32, Device::cuda)) {}
-  const float* from() const { return x.data<float>(); }
-  float* to() const { return y.mutable_data<float>(); }
+  const float* from() const { return cuda::data<float>(x); }
+  float* to() const { return cuda::mutable_data<float>(y); }
 };
 
 }  // namespace

@@ -14,6 +14,6 @@ void read_shared_float4();                   // one warp, side by side
 void load_matrices(bool swizzled);           // one warp: ldmatrix.x4 from rows of 64 bytes
 void copy_asynchronously(int valid);         // one warp, 16 bytes a lane, of which `valid` are read
 void multiply_on_tensor_cores(int times);    // one warp: m16n8k16 bf16, and as often m16n8k8 tf32
-void skip_some();                            // one warp: odd lanes leave out every second iteration
+void skip_some();                            // one warp: even lanes leave out every second iteration
 
 }  // namespace stipple::emulator_tests
