@@ -141,6 +141,12 @@ TEST_CASE("cp.async is a load from global memory and a store to shared memory", 
   }
 }
 
+TEST_CASE("the checker lets cp.async fill with zeros, which reads nothing", "[emulator]") {
+  emulator::set_mode(Mode::check);
+  CHECK_NOTHROW(copy_asynchronously(0));
+  emulator::set_mode(Mode::fast);
+}
+
 TEST_CASE("tensor cores say what they compute", "[emulator][counters]") {
   if (!emulator::can_check()) return;
   const LaunchCounts c = counts_of("multiply_kernel", [] { multiply_on_tensor_cores(3); });
