@@ -126,8 +126,9 @@ void Parameters::check_gradients() const {
 }
 
 std::vector<std::pair<std::string, Tensor>> Parameters::to_file(const Tensor& arena) const {
+  const Tensor here = arena.to(Device::cpu);
   std::vector<std::pair<std::string, Tensor>> named;
-  for (const Parameter& p : parameters_) named.emplace_back(p.name(), to_file_layout(slice(arena, p), p.layout()));
+  for (const Parameter& p : parameters_) named.emplace_back(p.name(), to_file_layout(slice(here, p), p.layout()));
   return named;
 }
 
