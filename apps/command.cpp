@@ -30,7 +30,9 @@ int64_t parse_number(const std::string& flag, const std::string& text) {
 }  // namespace
 
 void CommonOptions::add_to(CLI::App& app, bool with_seed, bool with_json) {
-  app.add_option("--device", device, "where to compute: cpu")->capture_default_str();
+  app.add_option("--device", device_name, "where to compute: cpu, cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
   app.add_option("--threads", threads, "threads on the CPU (default: what this machine or container may use)")
       ->check(CLI::Range(1, 1024));
   if (with_seed) app.add_option("--seed", seed, "seed of every random choice")->capture_default_str();
@@ -38,7 +40,7 @@ void CommonOptions::add_to(CLI::App& app, bool with_seed, bool with_json) {
 }
 
 void CommonOptions::apply() const {
-  check(device == "cpu", "--device {}: this build of stipple computes on: cpu", device);
+  check(is_available(device()), "--device {}: this build of stipple computes on: cpu", device_name);
   cpu::set_threads(threads ? threads : cpu::available_threads());
 }
 
@@ -47,10 +49,11 @@ void ModelOptions::add_to(CLI::App& app) {
   app.add_option("--variant", variant, "of its weights, where there are several: fp16, ema, ...");
 }
 
-std::unique_ptr<Pipeline> ModelOptions::load() const {
+std::unique_ptr<Pipeline> ModelOptions::load(Device device) const {
   std::vector<std::string> notices;
   auto pipeline = Pipeline::load(folder, notices, variant);
   print_notices(notices);
+  pipeline->parameters.to(device);
   return pipeline;
 }
 

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "tensor/device.h"
+
 // What the subcommands of `stipple` share. Each has a file of its own with one function that adds it to the command line;
 // the work is done in the library.
 
@@ -15,13 +17,14 @@ namespace stipple {
 class Pipeline;
 
 struct CommonOptions {
-  std::string device = "cpu";
+  std::string device_name = "cpu";
   int threads = 0;  // 0: what the container may use
   uint64_t seed = 0;
   bool json = false;
 
   void add_to(CLI::App&, bool with_seed, bool with_json);
   void apply() const;  // sets the number of threads, checks the device
+  Device device() const { return device_name == "cuda" ? Device::cuda : Device::cpu; }
 };
 
 // The pipeline that a command reads.
@@ -29,7 +32,7 @@ struct ModelOptions {
   std::string folder, variant;
 
   void add_to(CLI::App&);
-  std::unique_ptr<Pipeline> load() const;  // prints its notices
+  std::unique_ptr<Pipeline> load(Device = Device::cpu) const;  // prints its notices
 };
 
 void add_save_dtype(CLI::App&, std::string& to);  // --save-dtype

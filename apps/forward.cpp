@@ -17,7 +17,7 @@ struct ForwardOptions {
 void run(const ForwardOptions& o) {
   o.common.apply();
   check_output(o.output);
-  const auto pipeline = o.model.load();
+  const auto pipeline = o.model.load(o.common.device());
   save_safetensors(o.output, forward(*pipeline, load_forward_inputs(o.input)));
 }
 

@@ -73,7 +73,7 @@ void print(const Pipeline& pipeline) {
 
 void run(const InfoCommand& o) {
   o.common.apply();
-  const auto pipeline = o.model.load();
+  const auto pipeline = o.model.load(o.common.device());
   if (o.common.json)
     std::printf("%s\n", describe_pipeline(*pipeline).dump(2).c_str());
   else

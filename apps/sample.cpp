@@ -88,7 +88,7 @@ void check_names(const SampleCommand& o) {
 void run(SampleCommand& o) {
   o.common.apply();
   check_outputs(o);
-  const auto pipeline = o.model.load();
+  const auto pipeline = o.model.load(o.common.device());
   const auto listed = o.classes.empty() ? std::vector<int64_t>{} : parse_ranges("--class", o.classes);
   GenerateOptions& g = o.generate;
   if (g.noise_file.empty() && o.start.interpolate.empty()) g.seeds = seeds_of(o, listed.size());

@@ -134,7 +134,8 @@ void add_output_flags(CLI::App& c, TrainCommand& o) {
 
 void check_flags(const TrainCommand& o) {
   if (o.train.data.empty() == o.train.replay.empty()) fail_usage("train: give either --data or --replay");
-  check(o.mixed_precision == "no", "--mixed-precision {}: the CPU computes in f32 only", o.mixed_precision);
+  check(o.mixed_precision == "no", "--mixed-precision {}: --device {} computes in f32 only", o.mixed_precision,
+        o.common.device_name);
   check_learning_rate_schedule(o.train.optimizer.schedule.name);
 }
 
@@ -142,6 +143,7 @@ void run(TrainCommand& o) {
   check_flags(o);
   o.common.apply();
   o.train.seed = o.common.seed;
+  o.train.device = o.common.device();
   o.train.save_dtype = save_dtype(o.save_dtype);
   o.train.dataset.fit = o.center_crop ? Fit::center_crop : Fit::random_crop;
   if (!o.class_conditioning.empty()) o.train.class_conditioning = class_conditioning(o.class_conditioning);

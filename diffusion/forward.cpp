@@ -48,15 +48,17 @@ ForwardInputs load_forward_inputs(const std::string& path) {
 NamedTensors forward(Pipeline& pipeline, const ForwardInputs& in) {
   const bool differentiate = in.grad_output.defined();
   pipeline.parameters.require_gradients(differentiate);
-  const Var sample = differentiate ? leaf(in.sample, "sample") : Var(in.sample);
-  const Var y = pipeline.denoiser(sample, in.timesteps, in.labels);
-  NamedTensors out{{"output", to_channels_first(y.value())}};
+  const Device device = pipeline.parameters.device();
+  const Tensor x = in.sample.to(device);
+  const Var sample = differentiate ? leaf(x, "sample") : Var(x);
+  const Var y = pipeline.denoiser(sample, in.timesteps.to(device), in.labels.to(device));
+  NamedTensors out{{"output", to_channels_first(y.value().to(Device::cpu))}};
   if (!differentiate) return out;
   check(in.grad_output.shape() == y.shape(), "forward: grad_output is {}, the output {}", describe(in.grad_output),
         describe(y.value()));
-  backward(y, in.grad_output);
+  backward(y, in.grad_output.to(device));
   pipeline.parameters.complete_gradients();
-  out.emplace_back("grad.sample", to_channels_first(sample.gradient()));
+  out.emplace_back("grad.sample", to_channels_first(sample.gradient().to(Device::cpu)));
   for (auto& [name, gradient] : pipeline.parameters.to_file(pipeline.parameters.gradients()))
     if (pipeline.parameters.find(name).trainable()) out.emplace_back("grad." + name, gradient);
   return out;

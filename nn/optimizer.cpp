@@ -10,8 +10,8 @@ namespace stipple {
 Adam::Adam(Parameters& parameters, const AdamOptions& o)
     : parameters_(&parameters),
       options_(o),
-      m_(Tensor::zeros(parameters.values().shape(), parameters.values().dtype())),
-      v_(Tensor::zeros(parameters.values().shape(), parameters.values().dtype())) {}
+      m_(Tensor::zeros(parameters.values().shape(), parameters.values().dtype(), parameters.device())),
+      v_(Tensor::zeros(parameters.values().shape(), parameters.values().dtype(), parameters.device())) {}
 
 double Adam::step(double learning_rate, double max_grad_norm, const Tensor& ema, double decay) {
   parameters_->complete_gradients();

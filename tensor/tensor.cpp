@@ -70,11 +70,13 @@ std::byte* Tensor::mutable_bytes() const {
 // Called in inner loops: nothing may be formatted unless it fails.
 const void* Tensor::elements(Dtype expected) const {
   if (storage_ && dtype_ != expected) fail("a {} tensor was read as {}", describe(*this), name_of(expected));
+  if (device() != Device::cpu) fail("a {} tensor on {} was read by the host", describe(*this), name_of(device()));
   return bytes();
 }
 
 void* Tensor::mutable_elements(Dtype expected) const {
   if (storage_ && dtype_ != expected) fail("a {} tensor was written as {}", describe(*this), name_of(expected));
+  if (device() != Device::cpu) fail("a {} tensor on {} was written by the host", describe(*this), name_of(device()));
   return mutable_bytes();
 }
 

@@ -115,7 +115,9 @@ TEST_CASE("an allocator that does not exist is refused", "[command]") {
 TEST_CASE("what this build or device cannot do is refused by name", "[command]") {
   const ScratchFolder folder;
   write_tiny_data(folder);
-  check_refused(run_command(tiny_train("run", 1) + "--device cuda", folder.path()), 1, "--device cuda");
+  if (!is_available(Device::cuda))
+    check_refused(run_command(tiny_train("run", 1) + "--device cuda", folder.path()), 1, "--device cuda");
+  check_refused(run_command(tiny_train("run", 1) + "--device tpu", folder.path()), 2, "tpu");
   check_refused(run_command(tiny_train("run", 1) + "--mixed-precision bf16", folder.path()), 1,
                 "--mixed-precision bf16");
   check_refused(run_command(tiny_train("run", 1) + "--mixed-precision tf32", folder.path()), 1,

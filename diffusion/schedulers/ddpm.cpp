@@ -14,10 +14,12 @@ namespace {
 // f of every element, on the host.
 template <typename F>
 Tensor map(const Tensor& x, F f) {
-  Tensor y = empty_like(x);
-  for_real("DDPMScheduler", x.dtype(),
-           [&]<typename T>(T) { std::transform(x.data<T>(), x.data<T>() + x.numel(), y.mutable_data<T>(), f); });
-  return y;
+  const Tensor y = x.to(Device::cpu).clone();
+  for_real("DDPMScheduler", y.dtype(), [&]<typename T>(T) {
+    T* values = y.mutable_data<T>();
+    std::transform(values, values + y.numel(), values, f);
+  });
+  return y.to(x.device());
 }
 
 }  // namespace

@@ -98,7 +98,7 @@ Tensor per_image(const NoiseSchedule& schedule, const Tensor& images, const Tens
   for (int i = 1; i < images.rank(); ++i) shape.push_back(1);
   std::vector<float> values;
   for (int64_t t : timesteps.to_vector<int64_t>()) values.push_back(f(schedule.alpha_cumprod(t)));
-  return Tensor::of(shape, values).to(images.dtype());
+  return Tensor::of(shape, values).to(images.dtype()).to(images.device());
 }
 
 Tensor signal(const NoiseSchedule& schedule, const Tensor& images, const Tensor& timesteps) {

@@ -23,7 +23,9 @@ double quantile_of_magnitudes(const T* x, int64_t n, double q) {
   return *below + (rank - std::floor(rank)) * (above - *below);
 }
 
-double threshold(const Tensor& image, const SchedulerConfig& config) {
+// On the host: a quantile sorts.
+double threshold(const Tensor& drawn, const SchedulerConfig& config) {
+  const Tensor image = drawn.to(Device::cpu);
   const double s = for_real("thresholding", image.dtype(), [&]<typename T>(T) {
     return quantile_of_magnitudes(image.data<T>(), image.numel(), config.dynamic_thresholding_ratio);
   });

@@ -148,6 +148,7 @@ void PreparedRun::open_trainer() {
   OptimizerOptions o = options_.optimizer;
   o.schedule.total_steps = total_steps;
   o.schedule.learning_rate = o.learning_rate;
+  pipeline->parameters.to(options_.device);
   trainer.emplace(*pipeline, o);
   pipeline->denoiser.unet.set_gradient_checkpointing(options_.gradient_checkpointing);
   if (!resume_) return;

@@ -27,6 +27,7 @@ struct TrainOptions {
   std::optional<int64_t> class_planes;                  // of conditioning by channels; unset: 4, or what --from brings
   bool gradient_checkpointing = false;
   uint64_t seed = 0;
+  Device device = Device::cpu;
 
   Dtype save_dtype = Dtype::f32;  // of the final pipeline's weights; checkpoints keep all bits
   int64_t checkpointing_steps = 500;

@@ -28,7 +28,12 @@ Trainer::Trainer(Pipeline& pipeline, const OptimizerOptions& o)
       adam_((pipeline.parameters.require_gradients(true), pipeline.parameters), o.adam),
       ema_(o.use_ema ? pipeline.parameters.values().clone() : Tensor()) {}
 
-double Trainer::accumulate_gradients(const TrainingBatch& batch, int64_t count) {
+TrainingBatch TrainingBatch::to(Device device) const {
+  return {clean.to(device), noise.to(device), timesteps.to(device), labels.to(device), dropout_seed};
+}
+
+double Trainer::accumulate_gradients(const TrainingBatch& given, int64_t count) {
+  const TrainingBatch batch = given.to(pipeline_->parameters.device());
   std::optional<RandomPosition> dropout;
   if (batch.dropout_seed) dropout = RandomPosition{.seed = *batch.dropout_seed};
   const RandomStream stream(dropout);

@@ -25,6 +25,8 @@ struct TrainingBatch {
   Tensor timesteps;                      // i64 [N]
   Tensor labels;                         // i64 [N]; undefined where the network takes none
   std::optional<uint64_t> dropout_seed;  // of what the network's dropout draws; none: nothing is dropped
+
+  TrainingBatch to(Device) const;
 };
 
 // Takes optimizer steps on a pipeline's network: Ho et al. 2020, arXiv:2006.11239, algorithm 1.

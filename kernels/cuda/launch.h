@@ -45,18 +45,21 @@ template <>
 inline constexpr Dtype stored_as<__nv_bfloat16> = Dtype::bf16;
 
 template <typename T>
+void check_elements(const Tensor& x) {
+  check(!x || (x.dtype() == stored_as<T> && x.device() == Device::cuda), "a {} tensor on {} was given as {} to a kernel",
+        describe(x), name_of(x.device()), name_of(stored_as<T>));
+}
+
+// The elements, for kernels to read and to write; null where x is undefined.
+template <typename T>
 const T* data(const Tensor& x) {
-  if constexpr (std::is_same_v<T, __nv_bfloat16>)
-    return reinterpret_cast<const T*>(x.data<bf16>());
-  else
-    return x.data<T>();
+  check_elements<T>(x);
+  return reinterpret_cast<const T*>(x.bytes());
 }
 template <typename T>
 T* mutable_data(const Tensor& x) {
-  if constexpr (std::is_same_v<T, __nv_bfloat16>)
-    return reinterpret_cast<T*>(x.mutable_data<bf16>());
-  else
-    return x.mutable_data<T>();
+  check_elements<T>(x);
+  return reinterpret_cast<T*>(x.mutable_bytes());
 }
 
 // Calls f with a value of the element type, float or __nv_bfloat16: what kernels compute with (always in f32).
