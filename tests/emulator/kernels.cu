@@ -169,9 +169,9 @@ __global__ void barriers(int n) {
 
 std::vector<float> reversed(const std::vector<float>& input, Planted error) {
   const Tensor x = Tensor::of<float>({kLength}, input).to(Device::cuda), y({kLength}, Dtype::f32, Device::cuda);
-  const float* from = error == Planted::host_pointer ? input.data() : x.data<float>();
+  const float* from = error == Planted::host_pointer ? input.data() : cuda::data<float>(x);
   cuda::launch(kernel_with(error), dim3(1), dim3(error == Planted::endless_block ? 2048 : kLength), 0,
-               y.mutable_data<float>(), from);
+               cuda::mutable_data<float>(y), from);
   return y.to_vector<float>();
 }
 
@@ -180,8 +180,8 @@ Product tensor_core_product(Instruction instruction) {
   const Tensor a = Tensor::of<float>({16, 16}, p.a).to(Device::cuda),
                b = Tensor::of<float>({16, 8}, p.b).to(Device::cuda);
   const Tensor c({16, 8}, Dtype::f32, Device::cuda);
-  cuda::launch(product_kernel(instruction), dim3(1), dim3(32), 0, c.mutable_data<float>(), a.data<float>(),
-               b.data<float>());
+  cuda::launch(product_kernel(instruction), dim3(1), dim3(32), 0, cuda::mutable_data<float>(c), cuda::data<float>(a),
+               cuda::data<float>(b));
   p.c = c.to_vector<float>();
   return p;
 }
