@@ -47,6 +47,7 @@ const std::vector<OnCuda> kOnCuda = {
     {"attention", true},
     {"reshape", true},
     {"broadcast_to", true},
+    {"conv2d", true},
 };
 // clang-format on
 

@@ -62,8 +62,8 @@ __global__ void probabilities_kernel(float* __restrict__ p, float* __restrict__ 
   lse[at] = largest + logf(total);
 }
 
-// P again, and dS times the scale. delta is summed from P and dP, not from dy and y: then a row of dS sums to zero as
-// exactly as f32 can, and so do the gradients of biases of keys.
+// P again, and dS times the scale. delta is the mean of dP under P as it came out, not the sum of dy y: then a row of
+// dS sums to zero as exactly as f32 can, and so do the gradients of biases of keys.
 template <typename T>
 __global__ void score_gradients_kernel(float* __restrict__ p, float* __restrict__ ds, const T* __restrict__ dy,
                                        const T* __restrict__ q, const T* __restrict__ k, const T* __restrict__ v,
@@ -72,13 +72,14 @@ __global__ void score_gradients_kernel(float* __restrict__ p, float* __restrict_
   if (at >= rows) return;
   const Query query(at, e);
   float *share = p + at * e.keys, *gradient = ds + at * e.keys;
-  float delta = 0;
+  float delta = 0, total = 0;
   for (int64_t s = 0; s < e.keys; ++s) {
     share[s] = expf(scale * dot(q + query.own(), k + query.of_key(s), e.width) - lse[at]);
     gradient[s] = dot(dy + query.own(), v + query.of_key(s), e.width);
     delta += share[s] * gradient[s];
+    total += share[s];
   }
-  for (int64_t s = 0; s < e.keys; ++s) gradient[s] = scale * share[s] * (gradient[s] - delta);
+  for (int64_t s = 0; s < e.keys; ++s) gradient[s] = scale * share[s] * (gradient[s] - delta / total);
 }
 
 // P or dS, or its transpose: element (i, j) of a head.
