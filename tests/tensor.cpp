@@ -75,7 +75,13 @@ TEST_CASE("elements are read and written as what they are", "[tensor]") {
   CHECK_THROWS_AS(Tensor::of<float>({3}, {1, 2}), Error);
   CHECK_FALSE(Tensor().defined());
   CHECK(describe(Tensor()) == "undefined tensor");
-  CHECK_THROWS_WITH(Tensor({1}, Dtype::f32, Device::cuda), Contains("cuda"));
+}
+
+TEST_CASE("a tensor on cuda is refused by a build without it, and by a host that would read it", "[tensor]") {
+  if (is_available(Device::cuda))
+    CHECK_THROWS_WITH(Tensor({1}, Dtype::f32, Device::cuda).data<float>(), Contains("read by the host"));
+  else
+    CHECK_THROWS_WITH(Tensor({1}, Dtype::f32, Device::cuda), Contains("cuda"));
 }
 
 TEST_CASE("dtypes convert element by element", "[tensor]") {

@@ -17,7 +17,6 @@ UNet2DConfig without_what_data_decides(UNet2DConfig given, const UNet2DConfig& s
 }
 
 std::string text(bool value) { return value ? "true" : "false"; }
-std::string text(const std::string& value) { return value; }
 template <typename T>
 std::string text(T number) {
   return fmt::format("{}", number);

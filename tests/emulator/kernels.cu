@@ -188,14 +188,14 @@ Product tensor_core_product(Instruction instruction) {
 
 std::vector<uint32_t> warp_operations() {
   const Tensor to({160}, Dtype::i32, Device::cuda);
-  cuda::launch(warp_operations_kernel, dim3(1), dim3(32), 0, to.mutable_data<int32_t>());
+  cuda::launch(warp_operations_kernel, dim3(1), dim3(32), 0, cuda::mutable_data<int32_t>(to));
   const std::vector<int32_t> values = to.to_vector<int32_t>();
   return {values.begin(), values.end()};
 }
 
 uint32_t count_by_atomics(int blocks, int threads) {
   const Tensor to = Tensor::zeros({1}, Dtype::i32, Device::cuda);
-  cuda::launch(count, dim3(blocks), dim3(threads), 0, reinterpret_cast<unsigned*>(to.mutable_data<int32_t>()));
+  cuda::launch(count, dim3(blocks), dim3(threads), 0, reinterpret_cast<unsigned*>(cuda::mutable_data<int32_t>(to)));
   return static_cast<uint32_t>(to.item<int32_t>());
 }
 
