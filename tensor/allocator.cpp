@@ -128,8 +128,9 @@ MemoryStats CachingAllocator::stats() const {
 CachingAllocator& cpu_allocator() {
   // Never destroyed: tensors with static lifetime may outlive any order of destruction.
   static CachingAllocator& allocator = *[] {
+    const bool caching = caching_is_wanted();
     auto* made = new CachingAllocator;
-    made->set_caching(caching_is_wanted());
+    made->set_caching(caching);
     return made;
   }();
   return allocator;
