@@ -41,8 +41,10 @@ void run(const GetCommand& o) {
     throw;
   }
   progress.reset();
-  if (o.json) std::printf("%s\n", nlohmann::ordered_json{{"name", o.name}, {"folder", folder.string()}}.dump().c_str());
-  else std::printf("%s is in %s\n", o.name.c_str(), folder.string().c_str());
+  if (o.json)
+    std::printf("%s\n", nlohmann::ordered_json{{"name", o.name}, {"folder", folder.string()}}.dump().c_str());
+  else
+    std::printf("%s is in %s\n", o.name.c_str(), folder.string().c_str());
 }
 
 }  // namespace

@@ -25,7 +25,8 @@ void run(const ForwardOptions& o) {
 
 void add_forward(CLI::App& app) {
   auto o = std::make_shared<ForwardOptions>();
-  CLI::App* command = app.add_subcommand("forward", "run a network once on tensors from a file, with gradients if asked");
+  CLI::App* command =
+      app.add_subcommand("forward", "run a network once on tensors from a file, with gradients if asked");
   o->model.add_to(*command);
   command->add_option("--input", o->input, "safetensors: sample, timestep, class_labels, grad_output")->required();
   command->add_option("--output", o->output, "safetensors: output, grad.sample, grad.<parameter>")->required();

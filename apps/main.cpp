@@ -47,7 +47,8 @@ void flush_output() {
 int run(int argc, char** argv) {
   CLI::App app("stipple: diffusion models trained, fine-tuned and sampled in C++", "stipple");
   app.require_subcommand(1);
-  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // of a flag given twice, as argparse does
+  app.option_defaults()->multi_option_policy(
+      CLI::MultiOptionPolicy::TakeLast);  // of a flag given twice, as argparse does
   stipple::add_train(app);
   stipple::add_sample(app);
   stipple::add_info(app);
@@ -59,9 +60,7 @@ int run(int argc, char** argv) {
   try {
     if (argc > 1 && argv[1][0] != '-') check_command(app, argv[1]);
     app.parse(with_dashes(argc, argv));
-  } catch (const CLI::Success& help_or_version) {
-    app.exit(help_or_version);
-  } catch (const CLI::ParseError& error) {
+  } catch (const CLI::Success& help_or_version) { app.exit(help_or_version); } catch (const CLI::ParseError& error) {
     std::fprintf(stderr, "stipple: %s (--help says more)\n", error.what());
     return 2;
   }
@@ -76,12 +75,8 @@ int main(int argc, char** argv) {
   stipple::watch_interrupts();
   try {
     return run(argc, argv);
-  } catch (const stipple::Interrupted&) {
-    return 130;
-  } catch (const std::bad_alloc&) {
+  } catch (const stipple::Interrupted&) { return 130; } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "stipple: out of memory\n");
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "stipple: %s\n", error.what());
-  }
+  } catch (const std::exception& error) { std::fprintf(stderr, "stipple: %s\n", error.what()); }
   return 1;
 }

@@ -47,7 +47,8 @@ std::string summary(const UNet2DConfig& c) {
   std::string channels, attention;
   for (size_t i = 0; i < c.block_out_channels.size(); ++i) {
     channels += fmt::format("{}{}", i ? "/" : "", c.block_out_channels[i]);
-    if (c.down_block_types[i].starts_with("Attn")) attention += fmt::format("{}{}", attention.empty() ? "" : ", ", i + 1);
+    if (c.down_block_types[i].starts_with("Attn"))
+      attention += fmt::format("{}{}", attention.empty() ? "" : ", ", i + 1);
   }
   return fmt::format("channels {}, {} layers a level, attention {}", channels, c.layers_per_block,
                      attention.empty() ? "in the middle only" : "at level " + attention);

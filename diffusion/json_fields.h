@@ -16,9 +16,7 @@ class JsonFields {
   JsonFields(const std::string& text, std::string file) : file_(std::move(file)) {
     try {
       object_ = nlohmann::json::parse(text);
-    } catch (const nlohmann::json::exception& error) {
-      fail("{}: not valid JSON ({})", file_, error.what());
-    }
+    } catch (const nlohmann::json::exception& error) { fail("{}: not valid JSON ({})", file_, error.what()); }
     check(object_.is_object(), "{}: a JSON object expected", file_);
   }
 
@@ -30,8 +28,10 @@ class JsonFields {
   template <typename T>
   void read(const char* key, std::optional<T>& value) {
     const nlohmann::json* found = find(key);
-    if (found && found->is_null()) value.reset();
-    else if (found) value = as<T>(key, *found);
+    if (found && found->is_null())
+      value.reset();
+    else if (found)
+      value = as<T>(key, *found);
   }
 
   // The raw value, or null where the key is absent; counts as asked for.
@@ -59,10 +59,14 @@ class JsonFields {
  private:
   template <typename T>
   static bool fits(const nlohmann::json& value) {
-    if constexpr (std::is_same_v<T, bool>) return value.is_boolean();
-    else if constexpr (std::is_same_v<T, std::string>) return value.is_string();
-    else if constexpr (std::is_integral_v<T>) return value.is_number_integer();
-    else if constexpr (std::is_floating_point_v<T>) return value.is_number();
+    if constexpr (std::is_same_v<T, bool>)
+      return value.is_boolean();
+    else if constexpr (std::is_same_v<T, std::string>)
+      return value.is_string();
+    else if constexpr (std::is_integral_v<T>)
+      return value.is_number_integer();
+    else if constexpr (std::is_floating_point_v<T>)
+      return value.is_number();
     else {
       if (!value.is_array()) return false;
       for (const auto& element : value)

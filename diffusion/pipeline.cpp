@@ -36,7 +36,8 @@ SchedulerConfig read_scheduler(const fs::path& root, std::vector<std::string>& n
 }
 
 // Networks made by diffusers embed classes without saying more.
-ConditioningConfig read_conditioning(const fs::path& root, const UNet2DConfig& unet, std::vector<std::string>& notices) {
+ConditioningConfig read_conditioning(const fs::path& root, const UNet2DConfig& unet,
+                                     std::vector<std::string>& notices) {
   const fs::path file = root / "conditioning" / "config.json";
   if (fs::exists(file)) return ConditioningConfig::from_json(read_file(file), file, notices);
   if (unet.class_embedding != ClassEmbedding::table) return {};
@@ -52,9 +53,10 @@ bool looks_like_hub_id(const std::string& text) {
 [[noreturn]] void fail_missing_folder(const std::string& given) {
   if (!looks_like_hub_id(given)) fail("there is no pipeline folder '{}'", given);
   const std::string name = given.substr(given.find('/') + 1);
-  fail("there is no pipeline folder '{}'; if it is an id of the Hugging Face hub, download it first: "
-       "`hf download {} --local-dir {}`, and give that folder",
-       given, given, name);
+  fail(
+      "there is no pipeline folder '{}'; if it is an id of the Hugging Face hub, download it first: "
+      "`hf download {} --local-dir {}`, and give that folder",
+      given, given, name);
 }
 
 }  // namespace

@@ -10,9 +10,9 @@
 // Whatever steers a trajectory enters here, at one of four points, and works with every sampler:
 //
 // start     Image-to-image (Meng et al. 2021, arXiv:2108.01073) begins at `first`, from Sampler::add_noise() of an
-// image. predict   A guidance that changes what the network answers is a Predict made from others: classifier_free()
-// below. guide     A guidance that moves the image before the step, e.g. along the gradient of a loss of the clean
-// image
+//           image.
+// predict   A guidance that changes what the network answers is a Predict made from others: classifier_free() below.
+// guide     A guidance that moves the image before the step, e.g. along the gradient of a loss of the clean image
 //           (Dhariwal & Nichol 2021, arXiv:2105.05233, section 4), changes sample (or model_output) here. The clean
 //           image is Sampler::clip() of Sampler::clean_from(), a linear function of both. A gradient through the
 //           network is taken on the tape that a Predict of one's own left behind.

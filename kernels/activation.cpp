@@ -6,10 +6,14 @@ namespace stipple {
 
 const char* name_of(Activation kind) {
   switch (kind) {
-    case Activation::silu: return "silu";
-    case Activation::gelu: return "gelu";
-    case Activation::relu: return "relu";
-    case Activation::mish: return "mish";
+    case Activation::silu:
+      return "silu";
+    case Activation::gelu:
+      return "gelu";
+    case Activation::relu:
+      return "relu";
+    case Activation::mish:
+      return "mish";
   }
   return "?";
 }

@@ -17,10 +17,14 @@ int64_t aligned_extent(const Shape& shape, int rank, int i) {
 
 const char* name_of(Binary operation) {
   switch (operation) {
-    case Binary::add: return "add";
-    case Binary::subtract: return "subtract";
-    case Binary::multiply: return "multiply";
-    case Binary::divide: return "divide";
+    case Binary::add:
+      return "add";
+    case Binary::subtract:
+      return "subtract";
+    case Binary::multiply:
+      return "multiply";
+    case Binary::divide:
+      return "divide";
   }
   return "?";
 }
@@ -57,8 +61,7 @@ void accumulate(const Tensor& to, const Tensor& x) {
 }
 
 Tensor sum_to(const Tensor& x, const Shape& shape) {
-  check(broadcast_shape(x.shape(), shape) == x.shape(), "sum_to: {} does not sum to {}", describe(x),
-        to_string(shape));
+  check(broadcast_shape(x.shape(), shape) == x.shape(), "sum_to: {} does not sum to {}", describe(x), to_string(shape));
   if (shape.numel() == x.numel()) return x.reshape(shape);
   Tensor y(shape, x.dtype(), x.device());
   launch<&cpu::sum_to, &cuda::sum_to>(x.device(), y, x);

@@ -13,10 +13,10 @@ Shape broadcast_shape(const Shape& a, const Shape& b);
 
 namespace kernels {
 Tensor binary(Binary, const Tensor& a, const Tensor& b);
-Tensor affine(const Tensor& x, double scale, double shift);      // scale x + shift
-void accumulate(const Tensor& to, const Tensor& x);              // to += x, same shape
-Tensor sum_to(const Tensor& x, const Shape& shape);              // sums over what broadcasting `shape` to x stretched
-Tensor broadcast_to(const Tensor& x, const Shape& shape);        // x repeated to `shape`
+Tensor affine(const Tensor& x, double scale, double shift);  // scale x + shift
+void accumulate(const Tensor& to, const Tensor& x);          // to += x, same shape
+Tensor sum_to(const Tensor& x, const Shape& shape);          // sums over what broadcasting `shape` to x stretched
+Tensor broadcast_to(const Tensor& x, const Shape& shape);    // x repeated to `shape`
 }  // namespace kernels
 
 namespace cpu {

@@ -11,7 +11,8 @@ void check_input(const Tensor& x, const Tensor& gamma, const Tensor& beta, const
         x.dim(-1), o.groups, describe(x));
   const Shape channels{x.dim(-1)};
   const Dtype parameters = x.dtype() == Dtype::f64 ? Dtype::f64 : Dtype::f32;
-  check(gamma.shape() == channels && beta.shape() == channels && gamma.dtype() == parameters && beta.dtype() == parameters,
+  check(gamma.shape() == channels && beta.shape() == channels && gamma.dtype() == parameters &&
+            beta.dtype() == parameters,
         "group_norm: weight {} and bias {} for x {}", describe(gamma), describe(beta), describe(x));
 }
 

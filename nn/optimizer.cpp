@@ -19,7 +19,8 @@ double Adam::step(double learning_rate, double max_grad_norm, const Tensor& ema,
   if (!std::isfinite(norm)) return norm;
   const double clip = max_grad_norm > 0 ? std::min(1.0, max_grad_norm / (norm + 1e-6)) : 1.0;
   const auto trained = [this](const Tensor& arena) { return parameters_->trainable(arena); };
-  kernels::adamw(trained(parameters_->values()), trained(m_), trained(v_), trained(ema), trained(parameters_->gradients()),
+  kernels::adamw(trained(parameters_->values()), trained(m_), trained(v_), trained(ema),
+                 trained(parameters_->gradients()),
                  {.lr = learning_rate,
                   .beta1 = options_.beta1,
                   .beta2 = options_.beta2,

@@ -80,7 +80,7 @@ class Parameters {
   void set_values(const Tensor& arena);  // the parameters become slices of this one (e.g. the EMA); nothing is copied
   Device device() const { return values_.device(); }
   void to(Device device) { set_values(values_.to(device)); }  // before gradients are required
-  Tensor trainable(const Tensor& arena) const;  // the part of an arena that training changes
+  Tensor trainable(const Tensor& arena) const;                // the part of an arena that training changes
 
   // Wanting gradients is off after allocate(): a network that only samples keeps none.
   void require_gradients(bool);

@@ -7,8 +7,8 @@ namespace stipple {
 
 enum class Dtype { f32, bf16, f64, i64, i32, u8, f16 };
 
-size_t size_of(Dtype);         // bytes of one element
-const char* name_of(Dtype);    // "f32", "bf16", ...
+size_t size_of(Dtype);       // bytes of one element
+const char* name_of(Dtype);  // "f32", "bf16", ...
 bool is_floating(Dtype);
 
 // The upper half of an f32. Arithmetic happens in f32; only storage is bf16.
@@ -54,13 +54,23 @@ struct f16 {
 };
 
 template <typename T>
-inline constexpr Dtype dtype_of = [] { static_assert(sizeof(T) == 0, "no dtype for this type"); return Dtype::f32; }();
-template <> inline constexpr Dtype dtype_of<float> = Dtype::f32;
-template <> inline constexpr Dtype dtype_of<bf16> = Dtype::bf16;
-template <> inline constexpr Dtype dtype_of<f16> = Dtype::f16;
-template <> inline constexpr Dtype dtype_of<double> = Dtype::f64;
-template <> inline constexpr Dtype dtype_of<int64_t> = Dtype::i64;
-template <> inline constexpr Dtype dtype_of<int32_t> = Dtype::i32;
-template <> inline constexpr Dtype dtype_of<uint8_t> = Dtype::u8;
+inline constexpr Dtype dtype_of = [] {
+  static_assert(sizeof(T) == 0, "no dtype for this type");
+  return Dtype::f32;
+}();
+template <>
+inline constexpr Dtype dtype_of<float> = Dtype::f32;
+template <>
+inline constexpr Dtype dtype_of<bf16> = Dtype::bf16;
+template <>
+inline constexpr Dtype dtype_of<f16> = Dtype::f16;
+template <>
+inline constexpr Dtype dtype_of<double> = Dtype::f64;
+template <>
+inline constexpr Dtype dtype_of<int64_t> = Dtype::i64;
+template <>
+inline constexpr Dtype dtype_of<int32_t> = Dtype::i32;
+template <>
+inline constexpr Dtype dtype_of<uint8_t> = Dtype::u8;
 
 }  // namespace stipple

@@ -19,8 +19,8 @@ class Shape {
   }
 
   int rank() const { return rank_; }
-  int64_t numel() const;                  // 1 for a scalar
-  int64_t operator[](int i) const;        // negative i counts from the end, as in PyTorch
+  int64_t numel() const;            // 1 for a scalar
+  int64_t operator[](int i) const;  // negative i counts from the end, as in PyTorch
   void push_back(int64_t dim);
   const int64_t* begin() const { return dims_.data(); }
   const int64_t* end() const { return dims_.data() + rank_; }

@@ -12,13 +12,20 @@ namespace {
 template <typename F>
 void for_dtype(Dtype dtype, F&& f) {
   switch (dtype) {
-    case Dtype::f32: return f(float{});
-    case Dtype::bf16: return f(bf16{});
-    case Dtype::f16: return f(f16{});
-    case Dtype::f64: return f(double{});
-    case Dtype::i64: return f(int64_t{});
-    case Dtype::i32: return f(int32_t{});
-    case Dtype::u8: return f(uint8_t{});
+    case Dtype::f32:
+      return f(float{});
+    case Dtype::bf16:
+      return f(bf16{});
+    case Dtype::f16:
+      return f(f16{});
+    case Dtype::f64:
+      return f(double{});
+    case Dtype::i64:
+      return f(int64_t{});
+    case Dtype::i32:
+      return f(int32_t{});
+    case Dtype::u8:
+      return f(uint8_t{});
   }
 }
 
@@ -27,9 +34,12 @@ constexpr bool is_half = std::is_same_v<T, bf16> || std::is_same_v<T, f16>;
 
 template <typename To, typename From>
 To convert(From x) {
-  if constexpr (is_half<To>) return To(static_cast<float>(x));
-  else if constexpr (is_half<From>) return static_cast<To>(static_cast<float>(x));
-  else return static_cast<To>(x);
+  if constexpr (is_half<To>)
+    return To(static_cast<float>(x));
+  else if constexpr (is_half<From>)
+    return static_cast<To>(static_cast<float>(x));
+  else
+    return static_cast<To>(x);
 }
 
 }  // namespace
@@ -146,9 +156,7 @@ void Tensor::copy_from(const Tensor& source) const {
 
 void Tensor::fill(double value) const {
   if (device() == Device::cuda) return cuda::fill(*this, value);
-  for_dtype(dtype_, [&]<typename T>(T) {
-    std::fill_n(mutable_data<T>(), numel_, convert<T>(value));
-  });
+  for_dtype(dtype_, [&]<typename T>(T) { std::fill_n(mutable_data<T>(), numel_, convert<T>(value)); });
 }
 
 Tensor empty_like(const Tensor& x) { return Tensor(x.shape(), x.dtype(), x.device()); }

@@ -30,7 +30,7 @@ struct Storage {
 // (reshape, slice of the leading dimension) are dense themselves. Images are NHWC, in shape and in storage.
 class Tensor {
  public:
-  Tensor() = default;  // undefined: no elements, no dtype
+  Tensor() = default;                                                       // undefined: no elements, no dtype
   explicit Tensor(const Shape&, Dtype = Dtype::f32, Device = Device::cpu);  // elements are not initialised
 
   static Tensor zeros(const Shape&, Dtype = Dtype::f32, Device = Device::cpu);
@@ -38,7 +38,9 @@ class Tensor {
   template <typename T>
   static Tensor of(const Shape&, std::span<const T> values);
   template <typename T>
-  static Tensor of(const Shape& shape, const std::vector<T>& values) { return of(shape, std::span<const T>(values)); }
+  static Tensor of(const Shape& shape, const std::vector<T>& values) {
+    return of(shape, std::span<const T>(values));
+  }
 
   bool defined() const { return storage_ != nullptr; }
   explicit operator bool() const { return defined(); }
@@ -52,9 +54,13 @@ class Tensor {
 
   // The elements, for reading and for writing. Writing bumps the storage's version. T must be the dtype's type.
   template <typename T>
-  const T* data() const { return static_cast<const T*>(elements(dtype_of<T>)); }
+  const T* data() const {
+    return static_cast<const T*>(elements(dtype_of<T>));
+  }
   template <typename T>
-  T* mutable_data() const { return static_cast<T*>(mutable_elements(dtype_of<T>)); }
+  T* mutable_data() const {
+    return static_cast<T*>(mutable_elements(dtype_of<T>));
+  }
   const std::byte* bytes() const { return storage_ ? storage_->data + offset_ : nullptr; }
   std::byte* mutable_bytes() const;
   uint64_t version() const { return storage_ ? storage_->version : 0; }
@@ -64,13 +70,13 @@ class Tensor {
   template <typename T>
   std::vector<T> to_vector() const;
 
-  Tensor reshape(const Shape&) const;                      // shares elements; the count must agree
-  Tensor slice(int64_t begin, int64_t end) const;          // rows [begin, end) of the leading dimension; shares elements
+  Tensor reshape(const Shape&) const;              // shares elements; the count must agree
+  Tensor slice(int64_t begin, int64_t end) const;  // rows [begin, end) of the leading dimension; shares elements
   Tensor view(int64_t element_offset, const Shape&) const;  // `shape` elements from that offset on; shares elements
-  Tensor operator[](int64_t row) const;                    // one row, without its leading dimension
+  Tensor operator[](int64_t row) const;                     // one row, without its leading dimension
   Tensor clone() const;
-  Tensor to(Dtype) const;                                  // this tensor where it has that dtype already
-  Tensor to(Device) const;                                 // this tensor where it lives there already
+  Tensor to(Dtype) const;   // this tensor where it has that dtype already
+  Tensor to(Device) const;  // this tensor where it lives there already
 
   void copy_from(const Tensor& source) const;  // same shape and dtype, on any device
   void fill(double value) const;

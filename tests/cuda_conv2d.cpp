@@ -1,7 +1,5 @@
 #include "kernels/cuda/precision.h"
-#include "tests/catch.h"
-#include "tests/compare.h"
-#include "tests/op_cases.h"
+#include "tests/cuda_twins.h"
 #include "tests/rung_guard.h"
 
 // Every rung of conv2d on CUDA against the CPU, beyond the default one that tests/cuda_operations.cpp takes.
@@ -9,32 +7,12 @@
 namespace stipple {
 namespace {
 
-std::vector<Tensor> on(Device device, const std::vector<Tensor>& tensors) {
-  std::vector<Tensor> moved;
-  for (const Tensor& t : tensors) moved.push_back(t.to(device));
-  return moved;
-}
-
-std::vector<Tensor> in_f32(const std::vector<Tensor>& tensors) {
-  std::vector<Tensor> converted;
-  for (const Tensor& t : tensors) converted.push_back(t.to(Dtype::f32));
-  return converted;
-}
-
-void check_close(const OpResult& cuda, const OpResult& cpu, double tolerance) {
-  CHECK(relative_error(cuda.y.to(Device::cpu), cpu.y) <= tolerance);
-  for (size_t i = 0; i < cuda.gradients.size(); ++i) {
-    INFO("gradient of input " << i);
-    CHECK(relative_error(cuda.gradients[i].to(Device::cpu), cpu.gradients[i]) <= tolerance);
-  }
-}
-
 void check_rung(const char* rung, Dtype dtype, double tolerance) {
   const RungGuard guard("CONV2D_CUDA", rung);
   for (const OpCase& c : OpFamily::named("conv2d").cases()) {
     INFO(rung << ' ' << name_of(dtype) << ' ' << title(c));
     const std::vector<Tensor> inputs = make_inputs(c, dtype);
-    check_close(evaluate(c, on(Device::cuda, inputs), dtype), evaluate(c, in_f32(inputs), dtype), tolerance);
+    check_close(on_cuda(c, inputs, dtype), on_cpu(c, inputs, dtype), tolerance);
   }
 }
 
@@ -58,13 +36,13 @@ TEST_CASE("conv2d's first two rungs on CUDA give what the CPU gives", "[cuda][co
 TEST_CASE("conv2d on tensor cores rounds f32 to tf32 where that is allowed, and only there", "[cuda][conv2d]") {
   const OpCase c = large(1, 8, 32, 32);
   const std::vector<Tensor> inputs = make_inputs(c, Dtype::f32);
-  const OpResult exact = evaluate(c, inputs);
-  check_close(evaluate(c, on(Device::cuda, inputs)), exact, 2e-6);
+  const OpResult exact = on_cpu(c, inputs, Dtype::f32);
+  check_close(on_cuda(c, inputs, Dtype::f32), exact, 2e-6);
   cuda::allow_tf32(true);
-  const OpResult rounded = evaluate(c, on(Device::cuda, inputs));
+  const OpResult rounded = on_cuda(c, inputs, Dtype::f32);
   cuda::allow_tf32(false);
   check_close(rounded, exact, 1e-3);
-  CHECK(relative_error(rounded.y.to(Device::cpu), exact.y) > 5e-5);
+  CHECK(relative_error(rounded.y, exact.y) > 5e-5);
 }
 
 TEST_CASE("conv2d on tensor cores cuts large problems into tiles and splits the depth of small ones",
@@ -73,8 +51,7 @@ TEST_CASE("conv2d on tensor cores cuts large problems into tiles and splits the 
     INFO(title(c));
     for (const Dtype dtype : {Dtype::f32, Dtype::bf16}) {
       const std::vector<Tensor> inputs = make_inputs(c, dtype);
-      check_close(evaluate(c, on(Device::cuda, inputs), dtype), evaluate(c, in_f32(inputs), dtype),
-                  dtype == Dtype::f32 ? 1e-5 : 1e-2);
+      check_close(on_cuda(c, inputs, dtype), on_cpu(c, inputs, dtype), dtype == Dtype::f32 ? 1e-5 : 1e-2);
     }
   }
 }

@@ -3,17 +3,16 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "diffusion/forward.h"
 #include "diffusion/generate.h"
 #include "diffusion/training/trainer.h"
 #include "kernels/adamw.h"
 #include "kernels/arithmetic.h"
 #include "tensor/file.h"
-#include "tensor/layout.h"
 #include "tensor/random.h"
 #include "tensor/safetensors.h"
 #include "tests/catch.h"
 #include "tests/compare.h"
+#include "tests/forward_fixture.h"
 
 // Whole networks on CUDA against the CPU: forward and every gradient, training, sampling.
 
@@ -24,23 +23,12 @@ namespace fs = std::filesystem;
 
 const fs::path kUnets = fs::path(STIPPLE_FIXTURES) / "unets";
 
-ForwardInputs inputs_of(const SafetensorsFile& file) {
-  ForwardInputs in;
-  in.sample = to_channels_last(file.load("sample"));
-  in.timesteps = file.load("timestep");
-  if (file.contains("class_labels")) in.labels = file.load("class_labels");
-  if (file.contains("grad_output")) in.grad_output = to_channels_last(file.load("grad_output"));
-  return in;
-}
-
 NamedTensors forward_on(Device device, const fs::path& folder) {
   std::vector<std::string> notices;
   const auto pipeline = Pipeline::load(folder.string(), notices);
   pipeline->parameters.to(device);
   return forward(*pipeline, inputs_of(SafetensorsFile((folder / "forward.safetensors").string())));
 }
-
-bool is_parameter_gradient(const std::string& name) { return name.starts_with("grad.") && name != "grad.sample"; }
 
 double norm(const Tensor& x) { return std::sqrt(kernels::squared_norm(x)); }
 

@@ -216,7 +216,8 @@ TEST_CASE("dropout is the same after resuming and under gradient checkpointing",
   run_well(tiny_train("halves", 6) + "--checkpointing-steps 3 --resume-from-checkpoint latest", folder);
   check_same_run(folder / "whole", folder / "halves", 6);
   run_well(tiny_train("again", 6) + "--gradient-checkpointing", folder);
-  const auto without = metrics(folder / "without"), whole = metrics(folder / "whole"), again = metrics(folder / "again");
+  const auto without = metrics(folder / "without"), whole = metrics(folder / "whole"),
+             again = metrics(folder / "again");
   CHECK(whole[0]["loss"] != without[0]["loss"]);
   for (size_t i = 0; i < 6; ++i)
     CHECK(again[i]["loss"].get<double>() == Approx(whole[i]["loss"].get<double>()).epsilon(1e-5));

@@ -3,11 +3,10 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "diffusion/forward.h"
 #include "tensor/file.h"
-#include "tensor/layout.h"
 #include "tensor/safetensors.h"
 #include "tests/catch.h"
+#include "tests/forward_fixture.h"
 #include "tests/rung_guard.h"
 
 // Small U-Nets that diffusers made and saved, against what PyTorch computes with them in f64. The rule is stated in
@@ -22,8 +21,7 @@ const fs::path kUnets = fs::path(STIPPLE_FIXTURES) / "unets";
 
 std::vector<std::string> fixtures() {
   std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(kUnets))
-    names.push_back(entry.path().filename().string());
+  for (const auto& entry : fs::directory_iterator(kUnets)) names.push_back(entry.path().filename().string());
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -37,23 +35,14 @@ double norm(const Tensor& x) {
 double distance(const Tensor& a, const Tensor& b) {
   REQUIRE(a.shape() == b.shape());
   double sum = 0;
-  for (int64_t i = 0; i < a.numel(); ++i) sum += std::pow(static_cast<double>(a.data<float>()[i]) - b.data<float>()[i], 2);
+  for (int64_t i = 0; i < a.numel(); ++i)
+    sum += std::pow(static_cast<double>(a.data<float>()[i]) - b.data<float>()[i], 2);
   return std::sqrt(sum);
 }
 
-ForwardInputs inputs_of(const SafetensorsFile& file) {
-  ForwardInputs in;
-  in.sample = to_channels_last(file.load("sample"));
-  in.timesteps = file.load("timestep");
-  if (file.contains("class_labels")) in.labels = file.load("class_labels");
-  if (file.contains("grad_output")) in.grad_output = to_channels_last(file.load("grad_output"));
-  return in;
-}
-
-bool is_parameter_gradient(const std::string& name) { return name.starts_with("grad.") && name != "grad.sample"; }
-
 // The name whose error is largest in units of what is allowed, and that number.
-std::pair<std::string, double> worst(const NamedTensors& ours, const SafetensorsFile& exact, const nlohmann::json& exceptions) {
+std::pair<std::string, double> worst(const NamedTensors& ours, const SafetensorsFile& exact,
+                                     const nlohmann::json& exceptions) {
   double smallest = 0;
   for (const auto& [name, tensor] : ours)
     if (is_parameter_gradient(name)) smallest = std::max(smallest, 1e-3 * norm(exact.load(name)));

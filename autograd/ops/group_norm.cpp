@@ -11,8 +11,8 @@ Var group_norm(const Var& x, const Var& gamma, const Var& beta, const GroupNormO
                   const Shape c = gamma.shape();
                   const Dtype dtype = gamma.dtype();
                   kernels::group_norm_backward(
-                      {to.activation(0, x), to.parameter(1, c, dtype), to.parameter(2, c, dtype)}, dy, x,
-                      gamma, beta, mean, rstd, o);
+                      {to.activation(0, x), to.parameter(1, c, dtype), to.parameter(2, c, dtype)}, dy, x, gamma, beta,
+                      mean, rstd, o);
                 });
 }
 

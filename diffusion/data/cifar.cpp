@@ -4,8 +4,8 @@
 #include <fstream>
 
 #include "diffusion/data/block.h"
-#include "tensor/bytes.h"
 #include "diffusion/image/resize.h"
+#include "tensor/bytes.h"
 #include "tensor/error.h"
 #include "tensor/file.h"
 

@@ -6,8 +6,8 @@
 
 #include "diffusion/data/block.h"
 #include "diffusion/data/gzip.h"
-#include "tensor/bytes.h"
 #include "diffusion/image/resize.h"
+#include "tensor/bytes.h"
 #include "tensor/error.h"
 
 namespace stipple {

@@ -2,9 +2,9 @@
 
 #include <string_view>
 
-#include "tensor/bytes.h"
 #include "diffusion/image/jpeg.h"
 #include "diffusion/image/png.h"
+#include "tensor/bytes.h"
 #include "tensor/error.h"
 
 namespace stipple {

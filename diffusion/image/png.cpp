@@ -2,8 +2,8 @@
 
 #include <zlib.h>
 
-#include "tensor/bytes.h"
 #include "diffusion/image/exif.h"
+#include "tensor/bytes.h"
 #include "tensor/error.h"
 #include "tensor/in_quotes.h"
 

@@ -11,7 +11,7 @@ namespace stipple {
 struct StepReport {
   int64_t step = 0;  // from 1
   double epoch = 0;
-  double loss = 0;   // mean over the micro-batches
+  double loss = 0;  // mean over the micro-batches
   double lr = 0;
   double grad_norm = 0;  // before clipping
   double ema_decay = 0;  // without EMA: 0

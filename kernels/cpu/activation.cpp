@@ -18,19 +18,26 @@ double normal_pdf(double x) { return std::exp(-0.5 * x * x) * (0.5 * M_2_SQRTPI 
 
 double value(Activation kind, double x) {
   switch (kind) {
-    case Activation::silu: return x * sigmoid(x);
-    case Activation::gelu: return x * normal_cdf(x);
-    case Activation::relu: return x > 0 ? x : 0;
-    case Activation::mish: return x * std::tanh(softplus(x));
+    case Activation::silu:
+      return x * sigmoid(x);
+    case Activation::gelu:
+      return x * normal_cdf(x);
+    case Activation::relu:
+      return x > 0 ? x : 0;
+    case Activation::mish:
+      return x * std::tanh(softplus(x));
   }
   return 0;
 }
 
 double slope(Activation kind, double x) {
   switch (kind) {
-    case Activation::silu: return sigmoid(x) * (1 + x * (1 - sigmoid(x)));
-    case Activation::gelu: return normal_cdf(x) + x * normal_pdf(x);
-    case Activation::relu: return x > 0;
+    case Activation::silu:
+      return sigmoid(x) * (1 + x * (1 - sigmoid(x)));
+    case Activation::gelu:
+      return normal_cdf(x) + x * normal_pdf(x);
+    case Activation::relu:
+      return x > 0;
     case Activation::mish: {
       const double t = std::tanh(softplus(x));
       return t + x * (1 - t * t) * sigmoid(x);
@@ -45,7 +52,8 @@ void activation(Tensor& y, Activation kind, const Tensor& x) {
   if (kind == Activation::silu && !use_oracle("ACTIVATION", x.dtype())) {
     float* to = y.mutable_data<float>();
     const float* from = x.data<float>();
-    return parallel_for_ranges(x.numel(), kGrain, [&](int64_t a, int64_t b) { simd::table().silu(to + a, from + a, b - a); });
+    return parallel_for_ranges(x.numel(), kGrain,
+                               [&](int64_t a, int64_t b) { simd::table().silu(to + a, from + a, b - a); });
   }
   for_real("activation", x.dtype(), [&]<typename T>(T) {
     T* to = y.mutable_data<T>();

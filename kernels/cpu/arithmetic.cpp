@@ -136,10 +136,14 @@ void sum_middle(T* y, const T* x, int64_t outer, int64_t reduced, int64_t kept) 
 void binary(Tensor& y, Binary operation, const Tensor& a, const Tensor& b) {
   for_real("arithmetic", y.dtype(), [&]<typename T>(T) {
     switch (operation) {
-      case Binary::add: return map<T>(y, a, b, [](T p, T q) { return p + q; });
-      case Binary::subtract: return map<T>(y, a, b, [](T p, T q) { return p - q; });
-      case Binary::multiply: return map<T>(y, a, b, [](T p, T q) { return p * q; });
-      case Binary::divide: return map<T>(y, a, b, [](T p, T q) { return p / q; });
+      case Binary::add:
+        return map<T>(y, a, b, [](T p, T q) { return p + q; });
+      case Binary::subtract:
+        return map<T>(y, a, b, [](T p, T q) { return p - q; });
+      case Binary::multiply:
+        return map<T>(y, a, b, [](T p, T q) { return p * q; });
+      case Binary::divide:
+        return map<T>(y, a, b, [](T p, T q) { return p / q; });
     }
   });
 }

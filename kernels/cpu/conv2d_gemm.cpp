@@ -82,7 +82,8 @@ struct Axis {
 };
 
 // Filters [first, first + tile.columns) for every output of a task, summed over some rows of the filter.
-void run_panel(RegisterTile multiply, simd::GemmTile tile, const float* x, float* y, const Axis& rows, const Axis& outer, const Axis& inner) {
+void run_panel(RegisterTile multiply, simd::GemmTile tile, const float* x, float* y, const Axis& rows,
+               const Axis& outer, const Axis& inner) {
   const bool add = tile.start_row != 0;
   tile.c_row = inner.y;
   for (int64_t i = 0; i < rows.count; ++i)

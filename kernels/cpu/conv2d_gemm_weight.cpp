@@ -46,7 +46,10 @@ struct WeightGradient {
   bool turned;  // window x filters: where that wastes fewer lanes, and filters are whole vectors
 
   WeightGradient(const float* dy_, const float* x, const ConvGeometry& g_, RegisterTile multiply_)
-      : g(g_), in{x, g.h, g.w, g.c, g.r, g.s, g.stride, g.top, g.left, g.ho, g.wo}, dy(dy_), blocks(g),
+      : g(g_),
+        in{x, g.h, g.w, g.c, g.r, g.s, g.stride, g.top, g.left, g.ho, g.wo},
+        dy(dy_),
+        blocks(g),
         multiply(multiply_) {
     filter_groups = g.k * g.window() > kPartialFloats ? divide_up(g.k, kFilterGroup) : 1;
     partials = std::clamp<int64_t>(kTasks / filter_groups, 1, blocks.count);
@@ -90,8 +93,8 @@ struct Side {
 };
 
 // Adds (or writes) the product to c [rows.count, columns.count], c_row floats from one row to the next.
-void add_product(RegisterTile multiply, float* c, int64_t c_row, bool add, const Side& rows, const Side& columns, int64_t steps,
-                 int64_t runs) {
+void add_product(RegisterTile multiply, float* c, int64_t c_row, bool add, const Side& rows, const Side& columns,
+                 int64_t steps, int64_t runs) {
   simd::GemmTile tile{.c_row = c_row, .start = nullptr, .start_row = c_row, .a_row = 1, .a_step = rows.step};
   tile.b_step = columns.step, tile.steps = steps, tile.runs = runs;
   tile.a_runs = rows.runs, tile.b_runs = columns.runs;

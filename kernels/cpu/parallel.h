@@ -27,7 +27,8 @@ void parallel_for(int64_t n, F&& f) {
 // For maps over many cheap elements: f(begin, end) over pieces of at most `grain` elements.
 template <typename F>
 void parallel_for_ranges(int64_t n, int64_t grain, F&& f) {
-  parallel_for((n + grain - 1) / grain, [&](int64_t i) { f(i * grain, i * grain + grain < n ? i * grain + grain : n); });
+  parallel_for((n + grain - 1) / grain,
+               [&](int64_t i) { f(i * grain, i * grain + grain < n ? i * grain + grain : n); });
 }
 
 }  // namespace stipple::cpu

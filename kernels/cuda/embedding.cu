@@ -6,8 +6,7 @@
 // Idea    backward, a thread owns one element of the table and walks all indices in order, so its sum has one order and
 //         needs no atomics.
 // Costs   backward, every thread reads all N indices, of which all but the first read come from cache: R D N steps for
-// a
-//         table of R rows, little for the tables of classes and timesteps that there are.
+//         a table of R rows, little for the tables of classes and timesteps that there are.
 // Tried   nothing else. Vocabularies would want the indices sorted first.
 
 namespace stipple::cuda {

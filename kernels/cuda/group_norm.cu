@@ -7,8 +7,7 @@
 // Idea    the formulas of group_norm.h in their order, two-pass: mean, then squares of x - mean, then the map.
 // Costs   forward x read three times, y written once; backward dy and x read twice, and once more for dgamma, dbeta.
 // Tried   nothing yet: this is what faster rungs are measured against. At C/G = 4 channels a row of a group is 16
-// bytes:
-//         half of every 32-byte sector that is fetched belongs to another block.
+//         bytes: half of every 32-byte sector that is fetched belongs to another block.
 
 namespace stipple::cuda {
 namespace {

@@ -46,8 +46,8 @@ inline constexpr Dtype stored_as<__nv_bfloat16> = Dtype::bf16;
 
 template <typename T>
 void check_elements(const Tensor& x) {
-  check(!x || (x.dtype() == stored_as<T> && x.device() == Device::cuda), "a {} tensor on {} was given as {} to a kernel",
-        describe(x), name_of(x.device()), name_of(stored_as<T>));
+  check(!x || (x.dtype() == stored_as<T> && x.device() == Device::cuda),
+        "a {} tensor on {} was given as {} to a kernel", describe(x), name_of(x.device()), name_of(stored_as<T>));
 }
 
 // The elements, for kernels to read and to write; null where x is undefined.

@@ -5,8 +5,7 @@
 // softmax: one warp a row.
 //
 // Idea    lanes take every 32nd element of a row: three walks forward (maximum, sum, result), two backward. Sums meet
-// by
-//         shuffles; no shared memory, no barrier.
+//         by shuffles; no shared memory, no barrier.
 // Costs   x read three times, the later times from L1; y written once. Rows of fewer than 32 elements leave lanes idle.
 // Tried   nothing else: attention, where rows are long and many, has a softmax of its own.
 

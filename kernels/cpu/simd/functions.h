@@ -42,7 +42,8 @@ void winograd_weight_gradient(float* dweight, bool add, const float* du, int64_t
 // attention.cpp
 void transpose(float* to, int64_t to_row, const float* from, int64_t from_row, int64_t rows, int64_t columns,
                float scale);
-void softmax_columns(float* s, float* largest, float* total, float* rescale, int64_t rows, int64_t columns, int64_t row);
+void softmax_columns(float* s, float* largest, float* total, float* rescale, int64_t rows, int64_t columns,
+                     int64_t row);
 void softmax_columns_backward(float* s, float* dp, const float* lse, const float* delta, int64_t rows, int64_t columns,
                               int64_t row);
 void scale_columns(float* x, const float* factor, int64_t rows, int64_t columns, int64_t row);

@@ -5,10 +5,16 @@
 namespace stipple::simd {
 
 #if defined(__x86_64__)
-namespace v4 { extern const Table functions; }
-namespace v3 { extern const Table functions; }
+namespace v4 {
+extern const Table functions;
+}
+namespace v3 {
+extern const Table functions;
+}
 #endif
-namespace baseline { extern const Table functions; }
+namespace baseline {
+extern const Table functions;
+}
 
 const Table& table() {
   static const Table& chosen = []() -> const Table& {

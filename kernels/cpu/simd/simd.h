@@ -43,7 +43,7 @@ struct ImagePatch {
 struct NarrowTile {
   const float *k, *v;  // [keys, narrow], rows `row` apart
   int64_t row, keys;
-  const float* q;  // [blocks, narrow, block]: every block of queries transposed
+  const float* q;          // [blocks, narrow, block]: every block of queries transposed
   int64_t block, queries;  // whole vectors of queries, zeros at the end
 };
 
@@ -91,7 +91,8 @@ struct Table {
 
   // Over the columns of a [rows, columns] matrix, for group norm:
   // sum += x - shift, squares += (x - shift)^2
-  void (*column_moments)(double* sum, double* squares, const float* x, const float* shift, int64_t rows, int64_t columns);
+  void (*column_moments)(double* sum, double* squares, const float* x, const float* shift, int64_t rows,
+                         int64_t columns);
   // y = z, or silu(z)
   void (*normalize)(float* y, const float* x, const NormColumns&, int64_t rows, int64_t columns, bool silu);
   // With dz = dy, or dy silu'(z): sums dz += dz, dz_x += dz (x - mean)
@@ -120,8 +121,8 @@ struct Table {
   int narrow;
   void (*attend_narrow)(const NarrowTile&, float* sums, float* largest, float* total, float* s);
   // dk, dv [keys, narrow] (rows gradient_row apart) and dq (like q) get their share of all blocks added; lse, delta [queries].
-  void (*attend_narrow_backward)(const NarrowTile&, float* dq, float* dk, float* dv, int64_t gradient_row, const float* dy,
-                                 const float* lse, const float* delta);
+  void (*attend_narrow_backward)(const NarrowTile&, float* dq, float* dk, float* dv, int64_t gradient_row,
+                                 const float* dy, const float* lse, const float* delta);
 
   // One step for n parameters; ema may be null.
   void (*adamw)(float* p, float* m, float* v, float* ema, const float* gradient, int64_t n, const AdamStep<float>&);

@@ -1,6 +1,5 @@
-#include "kernels/cpu/simd/simd.h"
-
 #include "kernels/cpu/simd/functions.h"
+#include "kernels/cpu/simd/simd.h"
 #include "kernels/cpu/simd/vector.h"
 
 #define STIPPLE_TEXT_OF(name) #name

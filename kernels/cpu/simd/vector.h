@@ -116,7 +116,8 @@ static inline Vec exp(Vec x) {
 // 2^x for -126 <= x <= 127, to 2 ulp; NaN stays NaN. x = n + r with |r| <= 1/2; 2^r by the minimax polynomial of degree 5 (Remez;
 // relative error 8e-8), and n is added to the exponent's bits.
 static inline Vec exp2_within(Vec x) {
-  const Vec shifted = x + splat(12582912.f);  // 1.5 * 2^23: rounds to the nearest integer, and leaves it in the low bits
+  const Vec shifted =
+      x + splat(12582912.f);  // 1.5 * 2^23: rounds to the nearest integer, and leaves it in the low bits
   const Vec r = x - (shifted - splat(12582912.f));
   Vec p = splat(0.0013276472f);
   p = p * r + splat(0.00967554133f);

@@ -1,9 +1,9 @@
 #pragma once
 #include "kernels/cuda/conv2d/correlation.h"
+#include "kernels/cuda/launch.h"
 
-// Forward and both gradients as one kind of problem, a matrix product whose operands are computed, not stored:
-//   output[row, column] = sum over depth of a(row, depth) b(depth, column)
-// The first two rungs read it element by element.
+// Forward and both gradients as problems for the first two rungs (product/naive.h, product/tiled.h), which read their
+// operands element by element.
 
 namespace stipple::cuda {
 
@@ -18,6 +18,8 @@ struct ForwardProblem {
   __host__ __device__ int rows() const { return g.pixels(); }
   __host__ __device__ int columns() const { return g.filters; }
   __host__ __device__ int depth() const { return g.window(); }
+  __device__ bool a_along_depth() const { return true; }
+  __device__ bool b_along_depth() const { return true; }
   __device__ float a(int pixel, int e) const {
     const int c = e % g.c, s = e / g.c % g.s, r = e / g.c / g.s;
     const int i = pixel / g.columns % g.rows, j = pixel % g.columns, n = pixel / g.columns / g.rows;
@@ -41,6 +43,8 @@ struct InputGradientProblem {
   __host__ __device__ int rows() const { return g.images * g.h * g.w; }
   __host__ __device__ int columns() const { return g.c; }
   __host__ __device__ int depth() const { return g.r * g.s * g.filters; }
+  __device__ bool a_along_depth() const { return true; }
+  __device__ bool b_along_depth() const { return false; }
   __device__ float a(int pixel, int e) const {
     const int k = e % g.filters, s = e / g.filters % g.s, r = e / g.filters / g.s;
     const int h = pixel / g.w % g.h + g.top - r, w = pixel % g.w + g.left - s, n = pixel / g.w / g.h;
@@ -66,6 +70,8 @@ struct WeightGradientProblem {
   __host__ __device__ int rows() const { return forward.g.filters; }
   __host__ __device__ int columns() const { return forward.g.window(); }
   __host__ __device__ int depth() const { return forward.g.pixels(); }
+  __device__ bool a_along_depth() const { return false; }
+  __device__ bool b_along_depth() const { return false; }
   __device__ float a(int filter, int pixel) const { return dy[int64_t{pixel} * forward.g.filters + filter]; }
   __device__ float b(int pixel, int e) const { return forward.a(pixel, e); }
   __device__ void put(int filter, int e, float sum) const {
@@ -73,5 +79,30 @@ struct WeightGradientProblem {
     to = add ? to + sum : sum;
   }
 };
+
+// Call run with the problem that belongs to the tensors.
+
+template <typename Run>
+void for_forward(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& bias, const Correlation& g,
+                 const Run& run) {
+  for_floating("conv2d", x.dtype(), [&]<typename T>(T) {
+    run(ForwardProblem<T>{g, mutable_data<T>(y), data<T>(x), data<T>(weight), bias ? data<float>(bias) : nullptr});
+  });
+}
+
+template <typename Run>
+void for_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, const Correlation& g, const Run& run) {
+  for_floating("conv2d", dy.dtype(), [&]<typename T>(T) {
+    run(InputGradientProblem<T>{g, mutable_data<T>(dx), data<T>(dy), data<T>(weight)});
+  });
+}
+
+template <typename Run>
+void for_weight_gradient(const Grad& dweight, const Tensor& dy, const Tensor& x, const Correlation& g, const Run& run) {
+  for_floating("conv2d", dy.dtype(), [&]<typename T>(T) {
+    run(WeightGradientProblem<T>{
+        {g, nullptr, data<T>(x), nullptr, nullptr}, mutable_data<float>(dweight.to), dweight.add, data<T>(dy)});
+  });
+}
 
 }  // namespace stipple::cuda

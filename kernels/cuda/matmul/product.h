@@ -22,15 +22,20 @@ template <typename T, typename C>
 struct Product {
   MatmulSizes size;
   C* c;
-  const T *a, *b;
+  const T *left, *right;
   const float* bias;  // or null
   bool transpose_a, transpose_b, add;
 
-  __device__ float left(int row, int depth) const {
-    return a[transpose_a ? int64_t{depth} * size.rows + row : int64_t{row} * size.depth + depth];
+  __host__ __device__ int rows() const { return size.rows; }
+  __host__ __device__ int columns() const { return size.columns; }
+  __device__ int depth() const { return size.depth; }
+  __device__ bool a_along_depth() const { return !transpose_a; }
+  __device__ bool b_along_depth() const { return transpose_b; }
+  __device__ float a(int row, int step) const {
+    return left[transpose_a ? int64_t{step} * size.rows + row : int64_t{row} * size.depth + step];
   }
-  __device__ float right(int depth, int column) const {
-    return b[transpose_b ? int64_t{column} * size.depth + depth : int64_t{depth} * size.columns + column];
+  __device__ float b(int step, int column) const {
+    return right[transpose_b ? int64_t{column} * size.depth + step : int64_t{step} * size.columns + column];
   }
   __device__ void put(int row, int column, float sum) const {
     C& to = c[int64_t{row} * size.columns + column];

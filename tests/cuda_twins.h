@@ -1,0 +1,39 @@
+#pragma once
+#include "tests/catch.h"
+#include "tests/compare.h"
+#include "tests/op_cases.h"
+
+// What a kernel gives on CUDA beside what its CPU twin gives, which computes in f32 on the same rounded inputs.
+
+namespace stipple {
+
+inline std::vector<Tensor> on(Device device, const std::vector<Tensor>& tensors) {
+  std::vector<Tensor> moved;
+  for (const Tensor& t : tensors) moved.push_back(t.to(device));
+  return moved;
+}
+
+inline std::vector<Tensor> in_f32(const std::vector<Tensor>& tensors) {
+  std::vector<Tensor> converted;
+  for (const Tensor& t : tensors) converted.push_back(t.to(Dtype::f32));
+  return converted;
+}
+
+inline OpResult on_cuda(const OpCase& c, const std::vector<Tensor>& inputs, Dtype dtype) {
+  const OpResult result = evaluate(c, on(Device::cuda, inputs), dtype);
+  return {result.y.to(Device::cpu), on(Device::cpu, result.gradients)};
+}
+
+inline OpResult on_cpu(const OpCase& c, const std::vector<Tensor>& inputs, Dtype dtype) {
+  return evaluate(c, in_f32(inputs), dtype);
+}
+
+inline void check_close(const OpResult& cuda, const OpResult& cpu, double tolerance) {
+  CHECK(relative_error(cuda.y, cpu.y) <= tolerance);
+  for (size_t i = 0; i < cuda.gradients.size(); ++i) {
+    INFO("gradient of input " << i);
+    CHECK(relative_error(cuda.gradients[i], cpu.gradients[i]) <= tolerance);
+  }
+}
+
+}  // namespace stipple
