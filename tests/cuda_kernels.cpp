@@ -1,4 +1,5 @@
 #include "kernels/adamw.h"
+#include "kernels/cuda/precision.h"
 #include "kernels/fourier_embedding.h"
 #include "kernels/matmul.h"
 #include "kernels/timestep_embedding.h"
@@ -74,18 +75,58 @@ TEST_CASE("timesteps are embedded on CUDA as on the CPU", "[cuda]") {
                        kernels::fourier_embedding(levels, f)) <= 1e-6);
 }
 
-TEST_CASE("every rung of matmul on CUDA gives the CPU's product", "[cuda]") {
-  for (const char* name : {"naive", "tiled"}) {
-    const RungGuard rung("MATMUL_CUDA", name);
-    for (const Transpose ta : {Transpose::no, Transpose::yes})
-      for (const Transpose tb : {Transpose::no, Transpose::yes}) {
-        const Tensor a = random_tensor(ta == Transpose::yes ? Shape{70, 65} : Shape{65, 70}, 8);
-        const Tensor b = random_tensor(tb == Transpose::yes ? Shape{33, 70} : Shape{70, 33}, 9);
-        INFO(name << ", transposed " << (ta == Transpose::yes) << (tb == Transpose::yes));
-        const Tensor expected = kernels::matmul(a, b, ta, tb);
-        CHECK(relative_error(back(kernels::matmul(on_cuda(a), on_cuda(b), ta, tb)), expected) <= 1e-6);
-      }
+namespace {
+
+constexpr Transpose kEither[] = {Transpose::no, Transpose::yes};
+
+struct MatmulProblem {
+  Tensor a, b;
+  Transpose ta, tb;
+
+  MatmulProblem(int64_t rows, int64_t depth, int64_t columns, Transpose of_a, Transpose of_b, Dtype dtype)
+      : a(random_tensor(of_a == Transpose::yes ? Shape{depth, rows} : Shape{rows, depth}, 8).to(dtype)),
+        b(random_tensor(of_b == Transpose::yes ? Shape{columns, depth} : Shape{depth, columns}, 9).to(dtype)),
+        ta(of_a),
+        tb(of_b) {}
+
+  double error_on_cuda() const {
+    const Tensor expected = kernels::matmul(a.to(Dtype::f32), b.to(Dtype::f32), ta, tb);
+    return relative_error(back(kernels::matmul(on_cuda(a), on_cuda(b), ta, tb)).to(Dtype::f32), expected);
   }
+  double error_of_gradient_on_cuda() const {  // added to what is there
+    const Tensor before = Tensor::full({a.dim(ta == Transpose::yes ? 1 : 0), b.dim(tb == Transpose::yes ? 0 : 1)}, 3);
+    const Grad cpu{before.clone(), true}, cuda{on_cuda(before), true};
+    kernels::matmul_into(cpu, a.to(Dtype::f32), b.to(Dtype::f32), ta, tb);
+    kernels::matmul_into(cuda, on_cuda(a), on_cuda(b), ta, tb);
+    return relative_error(back(cuda.to), cpu.to);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("every rung of matmul on CUDA gives the CPU's product", "[cuda]") {
+  for (const char* name : {"naive", "tiled", "mma"}) {
+    const RungGuard rung("MATMUL_CUDA", name);
+    for (const Dtype dtype : {Dtype::f32, Dtype::bf16})
+      for (const Transpose ta : kEither)
+        for (const Transpose tb : kEither) {
+          INFO(name << ' ' << name_of(dtype) << ", transposed " << (ta == Transpose::yes) << (tb == Transpose::yes));
+          const double tolerance = dtype == Dtype::f32 ? 1e-6 : 1e-2;
+          CHECK(MatmulProblem(65, 70, 33, ta, tb, dtype).error_on_cuda() <= tolerance);
+          CHECK(MatmulProblem(40, 300, 48, ta, tb, dtype).error_on_cuda() <= tolerance);
+          CHECK(MatmulProblem(3, 0, 5, ta, tb, dtype).error_on_cuda() == 0);
+          CHECK(MatmulProblem(40, 72, 24, ta, tb, dtype).error_of_gradient_on_cuda() <= 1e-6);
+        }
+  }
+}
+
+TEST_CASE("matmul on CUDA rounds to tf32 where that is allowed", "[cuda]") {
+  const MatmulProblem problem(65, 72, 33, Transpose::no, Transpose::yes, Dtype::f32);
+  cuda::allow_tf32(true);
+  const double error = problem.error_on_cuda();
+  cuda::allow_tf32(false);
+  CHECK(error <= 1e-3);
+  CHECK(error > 1e-5);
 }
 
 }  // namespace stipple

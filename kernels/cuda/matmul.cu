@@ -1,11 +1,12 @@
 #include <limits>
 
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/matmul/product.h"
+#include "kernels/cuda/matmul/rungs.h"
 #include "kernels/launch.h"
 #include "kernels/matmul.h"
 
-// matmul and linear: the ladder's rungs are in matmul/. STIPPLE_MATMUL_CUDA=naive|tiled takes one for all products.
+// matmul and linear: the ladder's rungs are in matmul/. STIPPLE_MATMUL_CUDA=naive|tiled|mma|cublaslt takes one for all
+// products. The emulator has no cuBLASLt, and its default is mma.
 
 namespace stipple::cuda {
 namespace {
@@ -15,12 +16,25 @@ int extent(const char* name, int64_t n) {
   return static_cast<int>(n);
 }
 
+std::string_view chosen() {
+#ifdef __CUDACC__
+  return rung("MATMUL_CUDA", {"naive", "tiled", "mma", "cublaslt"});
+#else
+  return rung("MATMUL_CUDA", {"naive", "tiled", "mma"});
+#endif
+}
+
 void product(const Grad& c, const MatmulOperand& a, const MatmulOperand& b, const Tensor& bias) {
   if (c.to.numel() == 0) return;
   const int depth = extent("steps", a.of.dim(a.transpose == Transpose::yes ? 0 : 1));
   const MatmulSizes size{extent("rows", c.to.dim(0)), extent("columns", c.to.dim(1)), depth};
-  const std::string_view chosen = rung("MATMUL_CUDA", {"naive", "tiled"});
-  chosen == "naive" ? naive::matmul(c, a, b, bias, size) : tiled::matmul(c, a, b, bias, size);
+  const std::string_view rung = chosen();
+  if (rung == "naive" || depth == 0) return naive::matmul(c, a, b, bias, size);
+  if (rung == "tiled") return tiled::matmul(c, a, b, bias, size);
+#ifdef __CUDACC__
+  if (rung == "cublaslt") return cublaslt::matmul(c, a, b, bias, size);
+#endif
+  mma::matmul(c, a, b, bias, size);
 }
 
 }  // namespace

@@ -1,22 +1,10 @@
 #pragma once
 #include "kernels/cuda/launch.h"
-#include "kernels/matmul.h"
+#include "kernels/cuda/matmul/rungs.h"
 
-// A matrix product as every rung sees it, and the rungs, one file each:
-//   c[row, column] = sum over depth of a[row, depth] b[depth, column] (+ bias[column]) (+ what is there)
-// a and b are both f32 or both bf16, row-major or transposed; c is like them, or f32 (the gradient of a parameter).
-// Sums are f32.
+// A matrix product as the first two rungs see it, which read their operands element by element.
 
 namespace stipple::cuda {
-
-struct MatmulOperand {
-  Tensor of;
-  Transpose transpose;
-};
-
-struct MatmulSizes {
-  int rows, columns, depth;
-};
 
 template <typename T, typename C>
 struct Product {
@@ -43,14 +31,6 @@ struct Product {
     to = add ? static_cast<float>(to) + sum : sum;
   }
 };
-
-// c [rows, columns] is not empty; bias f32 [columns], or undefined.
-namespace naive {
-void matmul(const Grad& c, const MatmulOperand& a, const MatmulOperand& b, const Tensor& bias, const MatmulSizes&);
-}
-namespace tiled {
-void matmul(const Grad& c, const MatmulOperand& a, const MatmulOperand& b, const Tensor& bias, const MatmulSizes&);
-}
 
 // Calls f with the product, its element types known.
 template <typename F>
