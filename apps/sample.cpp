@@ -6,6 +6,7 @@
 
 #include "apps/command.h"
 #include "apps/film_flags.h"
+#include "apps/guide_flags.h"
 #include "apps/progress.h"
 #include "apps/sampler_flags.h"
 #include "apps/start_flags.h"
@@ -24,6 +25,7 @@ struct SampleCommand {
   ModelOptions model;
   std::string out, seeds, classes;
   StartOptions start;
+  GuideOptions guide;
   FilmOptions film;
   int64_t count = 0, nrow = 0;
   bool separate = false;
@@ -94,6 +96,7 @@ void run(SampleCommand& o) {
   if (g.noise_file.empty() && o.start.interpolate.empty()) g.seeds = seeds_of(o, listed.size());
   check_names(o);
   o.start.apply(*pipeline, o.count ? o.count : 16, g);
+  o.guide.apply(*pipeline, g);
   g.classes = classes_of(listed, static_cast<size_t>(image_count(g)));
   Film film(o.film.every);
   if (o.film.wanted())
@@ -141,6 +144,7 @@ void add_sample(CLI::App& app) {
   command->add_flag("--separate", o->separate, "one file a picture");
   add_drawing_flags(*command, o->generate);
   o->start.add_to(*command, o->generate);
+  o->guide.add_to(*command);
   o->film.add_to(*command);
   add_sampler_flags(*command, o->generate);
   o->common.add_to(*command, true, true);

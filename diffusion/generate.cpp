@@ -50,6 +50,8 @@ class Generation {
           "guidance needs a network that is conditioned on classes; this one is not");
     if (o.guidance_scale != 1) pipeline.denoiser.conditioning.no_label();
     check_image();
+    SamplingOptions guided;
+    guide(guided, *make_sampler(scheduler_.class_name, scheduler_, steps_, o.step), 1);
   }
 
   Tensor run() {
@@ -114,17 +116,23 @@ class Generation {
   }
 
   Predict predictor(const Tensor& label) const {
-    LabelledPredict network = [this](const Tensor& x, double t, const Tensor& classes) {
-      return pipeline_.denoiser(x, Tensor::full({x.dim(0)}, t, Dtype::f32, x.device()), classes).value();
+    LabelledPredict network = [this](const Var& x, double t, const Tensor& classes) {
+      return pipeline_.denoiser(x, Tensor::full({x.dim(0)}, t, Dtype::f32, x.value().device()), classes);
     };
-    if (!label) return [network](const Tensor& x, double t) { return network(x, t, {}); };
+    if (!label) return [network](const Var& x, double t) { return network(x, t, {}); };
     const auto& conditioning = pipeline_.denoiser.conditioning;
     const int64_t none = options_.guidance_scale != 1 ? conditioning.no_label() : 0;
     return classifier_free(network, label, none, options_.guidance_scale);
   }
 
+  void guide(SamplingOptions& how, const Sampler& sampler, double share) const {
+    LossGuidance guidance = options_.guide;
+    if (!guidance.loss) return;
+    guidance.scale *= share;
+    stipple::guide(how, guidance, sampler);
+  }
+
   Tensor draw(int64_t begin, int64_t end) {
-    const NoGrad no_grad;
     auto step = std::make_shared<int64_t>(0);
     const auto sampler = make_sampler(scheduler_.class_name, scheduler_, steps_, options_.step);
     const Device device = pipeline_.parameters.device();
@@ -136,6 +144,7 @@ class Generation {
       report(*sampler, index, static_cast<int64_t>(total), *step, result);
       ++*step;
     };
+    guide(how, *sampler, static_cast<double>(end - begin) / static_cast<double>(count_));
     if (!options_.init_image) return sample(*sampler, predict, random.start, random.steps, how);
     const Tensor image = repeated(options_.init_image, end - begin).to(device);
     if (options_.invert) return reconstruct(*sampler, predict, image, how);
@@ -154,8 +163,8 @@ class Generation {
     const auto done = static_cast<int64_t>(index) + 1;
     if (!options_.trajectory_file.empty()) remember(step, result);
     if (options_.watch)
-      options_.watch(sampler.scale_model_input(result.sample, index + 1).to(Device::cpu), result.clean.to(Device::cpu),
-                     done, total);
+      options_.watch(sampler.scale_model_input(result.sample, index + 1).value().to(Device::cpu),
+                     result.clean.to(Device::cpu), done, total);
     if (options_.on_step) options_.on_step(batch_ * total + done, batches_ * total);
   }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "diffusion/guidance.h"
 #include "diffusion/pipeline.h"
 #include "diffusion/sampling.h"
 #include "diffusion/start_noise.h"
@@ -26,6 +27,7 @@ struct GenerateOptions {
   std::map<std::string, std::string> scheduler;
   int64_t height = 0, width = 0;  // 0: the network's sample_size
   double guidance_scale = 1;      // other than 1: classifier-free guidance
+  LossGuidance guide;             // its loss is a mean over images: a batch's counts by its share of all
   std::vector<uint64_t> seeds;    // one an image
   std::vector<int64_t> classes;   // one an image, or none
   std::string rng = "philox";     // or "torch": the numbers of torch.manual_seed(seed)

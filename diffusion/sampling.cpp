@@ -1,23 +1,29 @@
 #include "diffusion/sampling.h"
 
+#include "autograd/ops/arithmetic.h"
+#include "autograd/ops/shape.h"
 #include "kernels/arithmetic.h"
 
 namespace stipple {
 namespace {
 
-Tensor concat_images(const Tensor& a, const Tensor& b) {
-  Shape shape{a.dim(0) + b.dim(0)};
-  for (int i = 1; i < a.rank(); ++i) shape.push_back(a.dim(i));
-  Tensor both(shape, a.dtype(), a.device());
-  both.slice(0, a.dim(0)).copy_from(a);
-  both.slice(a.dim(0), shape[0]).copy_from(b);
+Tensor with_none(const Tensor& labels, int64_t unconditional) {
+  const int64_t n = labels.dim(0);
+  Tensor both({2 * n}, labels.dtype(), labels.device());
+  both.slice(0, n).copy_from(labels);
+  both.slice(n, 2 * n).fill(static_cast<double>(unconditional));
   return both;
 }
 
-Tensor extrapolate(const Tensor& from, const Tensor& through, double scale) {
-  Tensor y = kernels::affine(kernels::binary(Binary::subtract, through, from), scale, 0);
-  kernels::accumulate(y, from);
-  return y;
+Var twice(const Var& x) {
+  const int64_t n = x.dim(0), h = x.dim(1), w = x.dim(2), c = x.dim(3);
+  return reshape(broadcast_to(reshape(x, {1, n, h, w, c}), {2, n, h, w, c}), {2 * n, h, w, c});
+}
+
+Var answer(const Predict& predict, const Var& input, double timestep) {
+  if (input.requires_grad()) return predict(input, timestep);
+  const NoGrad no_grad;
+  return predict(input, timestep);
 }
 
 Tensor begin(const Sampler& sampler, const Tensor& start, const SamplingOptions& options) {
@@ -28,12 +34,12 @@ Tensor begin(const Sampler& sampler, const Tensor& start, const SamplingOptions&
 }  // namespace
 
 Predict classifier_free(LabelledPredict network, const Tensor& labels, int64_t unconditional, double scale) {
-  if (scale == 1) return [=](const Tensor& x, double t) { return network(x, t, labels); };
-  const Tensor none = Tensor::full(labels.shape(), static_cast<double>(unconditional), Dtype::i64, labels.device());
-  return [=, both = concat_images(labels, none)](const Tensor& x, double t) {
+  if (scale == 1) return [=](const Var& x, double t) { return network(x, t, labels); };
+  return [=, both = with_none(labels, unconditional)](const Var& x, double t) {
     const int64_t n = x.dim(0);
-    const Tensor answers = network(concat_images(x, x), t, both);
-    return extrapolate(answers.slice(n, 2 * n), answers.slice(0, n), scale);
+    const Var answers = network(twice(x), t, both);
+    const Var with = slice(answers, 0, n), without = slice(answers, n, 2 * n);
+    return without + scale * (with - without);
   };
 }
 
@@ -47,9 +53,10 @@ Tensor sample(Sampler& sampler, const Predict& predict, const Tensor& start, con
   Tensor x = begin(sampler, start, options);
   for (size_t index = options.first; index < timesteps.size(); ++index) {
     if (options.cancelled && options.cancelled()) return {};
-    Tensor model_output = predict(sampler.scale_model_input(x, index), timesteps[index]);
-    if (options.guide) options.guide(index, x, model_output);
-    StepResult result = sampler.step(model_output, index, x, noise);
+    Var state = options.differentiable ? leaf(x) : Var(x);
+    Var model_output = answer(predict, sampler.scale_model_input(state, index), timesteps[index]);
+    if (options.guide) options.guide(index, state, model_output);
+    StepResult result = sampler.step(model_output.value(), index, state.value(), noise);
     if (options.on_step) options.on_step(index, timesteps.size(), result);
     x = result.sample;
   }

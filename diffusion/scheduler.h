@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "tensor/tensor.h"
+#include "autograd/var.h"
 
 // Noise schedules and the samplers that walk them backwards. Formulas, names, defaults and conversions follow
 // diffusers' schedulers; tables are f32, products accumulated in f64.
@@ -136,14 +136,16 @@ class Sampler {
   // From `sample` at timesteps()[index], and what the network answered there, to the next timestep. f32 or f64.
   virtual StepResult step(const Tensor& model_output, size_t index, const Tensor& sample, const NoiseSource&) = 0;
   // The predicted clean image within its range, where the sampler's configuration asks for that.
-  virtual Tensor clip(const Tensor& clean) const { return clean; }
+  virtual Var clip(const Var& clean) const { return clean; }
 
-  Tensor scale_model_input(const Tensor& sample, size_t index) const;
+  Var scale_model_input(const Var& sample, size_t index) const;
   // The state at timesteps()[index] that a clean image leads to: image-to-image begins there.
   Tensor add_noise(const Tensor& clean, const Tensor& noise, size_t index) const;
-  // The predicted clean image of a state and of what the network answered, before clip(): two constants, so that a loss
-  // of x_0 can be differentiated with respect to either. Throws where the state is noise only and so is the prediction.
+  // The predicted clean image of a state and of what the network answered, before clip(). Throws where the state is
+  // noise only and so is the prediction.
   Coefficients clean_from(size_t index) const;
+  // clip() of it: what a loss guidance differentiates, with respect to either.
+  Var predicted_clean(const Var& sample, const Var& model_output, size_t index) const;
 
  protected:
   explicit Sampler(const SchedulerConfig&, std::vector<double> timesteps = {});

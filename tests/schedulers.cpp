@@ -150,14 +150,14 @@ TEST_CASE("thresholding scales an image by the quantile of its own magnitudes", 
   config.sample_max_value = 10;
   // |x| sorted: 0 1 2 4, rank 2.25: s = 2.5; the second image stays below 1: s = 1.
   const Tensor clean = Tensor::of<float>({2, 4}, std::vector<float>{-4, 1, 2, 0, 0.5f, -0.25f, 0.75f, 0});
-  const auto y = threshold_clean(clean, config).to_vector<float>();
+  const auto y = threshold_clean(clean, config).value().to_vector<float>();
   CHECK(y[0] == -1);
   CHECK(y[1] == Approx(0.4));
   CHECK(y[2] == Approx(0.8));
   CHECK(y[4] == 0.5f);
   CHECK(y[5] == -0.25f);
   config.sample_max_value = 2;
-  CHECK(threshold_clean(clean, config).to_vector<float>()[1] == 0.5f);
+  CHECK(threshold_clean(clean, config).value().to_vector<float>()[1] == 0.5f);
 }
 
 TEST_CASE("the clean image is the linear function that clean_from says", "[schedulers]") {
@@ -170,7 +170,7 @@ TEST_CASE("the clean image is the linear function that clean_from says", "[sched
     const Tensor noisy = schedule.add_noise(ramp(), reversed_ramp(), t);
     const Tensor answer = schedule.target(ramp(), reversed_ramp(), t);
     auto sampler = make_sampler("ddim", config, 10);
-    CHECK(relative_distance(apply(sampler->clean_from(5), noisy, answer), ramp()) < 1e-6);
+    CHECK(relative_distance(apply(sampler->clean_from(5), noisy, answer).value(), ramp()) < 1e-6);
     CHECK(relative_distance(sampler->step(answer, 5, noisy, nullptr).clean, ramp()) < 1e-6);
   }
 }
@@ -181,7 +181,7 @@ TEST_CASE("a perfect network walks DDIM back to the image in any number of steps
     config.prediction_type = "sample";
     auto sampler = make_sampler("ddim", config, steps);
     const Tensor end = sample(
-        *sampler, [](const Tensor&, double) { return ramp(); }, reversed_ramp(), nullptr);
+        *sampler, [](const Var&, double) { return ramp(); }, reversed_ramp(), nullptr);
     CHECK(relative_distance(end, ramp()) < 1e-6);
   }
 }

@@ -30,7 +30,7 @@ SchedulerConfig solver() {
 // There the step is given what the network saw, rather than the state.
 SamplingOptions steps_from_what_the_network_saw(const Sampler& sampler) {
   SamplingOptions options;
-  options.guide = [&](size_t index, Tensor& x, Tensor&) { x = sampler.scale_model_input(x, index); };
+  options.guide = [&](size_t index, Var& x, Var&) { x = sampler.scale_model_input(x, index); };
   return options;
 }
 
@@ -102,7 +102,7 @@ TEST_CASE("DDIM backwards ends where diffusers' own tests say", "[schedulers]") 
 TEST_CASE("DDIM leads back from where DDIM backwards led, if the network does not change its mind", "[schedulers]") {
   SchedulerConfig config = SchedulerConfig::defaults("DDIMScheduler");
   config.clip_sample = config.set_alpha_to_one = false;
-  const auto constant = [](const Tensor&, double) { return reversed_ramp(); };
+  const auto constant = [](const Var&, double) { return reversed_ramp(); };
   const Tensor noisy = sample(*make_sampler("ddim-inverse", config, 20), constant, ramp(), nullptr);
   CHECK(relative_distance(noisy, ramp()) > 0.5);
   CHECK(relative_distance(sample(*make_sampler("ddim", config, 20), constant, noisy, nullptr), ramp()) < 1e-6);
@@ -114,7 +114,7 @@ TEST_CASE("a perfect network walks every solver to the image", "[schedulers]") {
       INFO(name << ", " << steps << " steps");
       SchedulerConfig config;
       config.prediction_type = "sample";
-      const auto perfect = [](const Tensor&, double) { return ramp(); };
+      const auto perfect = [](const Var&, double) { return ramp(); };
       const Tensor end = sample(*make_sampler(name, config, steps), perfect, reversed_ramp(), torch_noise(0));
       CHECK(relative_distance(end, ramp()) < 1e-6);
     }
@@ -156,8 +156,8 @@ TEST_CASE("learned variances are no concern of DPM-Solver, which takes the first
   SchedulerConfig config = solver();
   const double plain = walk(config);
   config.variance_type = "learned_range";
-  const auto doubled = [](const Tensor& x, double t) {
-    const Tensor m = toy_network(x, t);
+  const auto doubled = [](const Var& seen, double t) {
+    const Tensor &x = seen.value(), m = toy_network(seen, t).value();
     Tensor both({x.dim(0), x.dim(1), x.dim(2), 2 * x.dim(3)}, x.dtype());
     for (int64_t i = 0; i < x.numel(); ++i)
       both.mutable_data<double>()[i / x.dim(3) * 2 * x.dim(3) + i % x.dim(3)] = m.data<double>()[i];

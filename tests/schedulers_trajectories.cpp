@@ -55,13 +55,13 @@ std::vector<double> distances(const SchedulerFixtures& fixtures, size_t number, 
   const auto noise = [&](const Shape&) { return fixtures.image(fmt::format("noise.{:03}", call), dtype); };
   const bool variance = sampler.config().variance_type.starts_with("learned");
   SamplingOptions options;
-  options.guide = [&](size_t, Tensor& x, Tensor&) { rounding = 0x1p-24 * norm(x); };
+  options.guide = [&](size_t, Var& x, Var&) { rounding = 0x1p-24 * norm(x.value()); };
   options.on_step = [&](size_t, size_t, const StepResult& result) {
     compare("step", result.sample);
     compare("x0", result.clean);
     ++call;
   };
-  const auto predict = [&](const Tensor& x, double t) { return network(x, t, variance); };
+  const auto predict = [&](const Var& x, double t) { return network(x.value(), t, variance); };
   sample(sampler, predict, fixtures.image("sample", dtype), noise, options);
   return found;
 }

@@ -24,6 +24,15 @@ Var broadcast_to(const Var& x, const Shape& shape) {
                 [from = x.shape()](const Tensor& dy, Destinations& to) { to.set(0, kernels::sum_to(dy, from)); });
 }
 
+Var slice(const Var& x, int64_t begin, int64_t end) {
+  return record("slice", x.value().slice(begin, end), {x},
+                [begin, end, from = x.shape()](const Tensor& dy, Destinations& to) {
+                  const Tensor dx = Tensor::zeros(from, dy.dtype(), dy.device());
+                  dx.slice(begin, end).copy_from(dy);
+                  to.set(0, dx);
+                });
+}
+
 Var concat_channels(const Var& a, const Var& b) {
   return record(
       "concat_channels", kernels::concat_channels(a.value(), b.value()), {a, b},

@@ -26,16 +26,17 @@ float DDIMScheduler::variance(size_t index) const {
   return (1 - next) / (1 - abar) * (1 - abar / next);
 }
 
-Tensor DDIMScheduler::clip(const Tensor& clean) const {
+Var DDIMScheduler::clip(const Var& clean) const {
   return config_.thresholding ? threshold_clean(clean, config_) : clip_clean(clean, config_);
 }
 
 StepResult DDIMScheduler::step(const Tensor& model_output, size_t index, const Tensor& sample,
                                const NoiseSource& noise) {
-  const Tensor clean = clip(apply(clean_from(index), sample, model_output));
-  const Tensor epsilon = use_clipped_model_output_
-                             ? noise_from(sample, clean, level(index))
-                             : apply(noise_coefficients(schedule_.prediction(), level(index)), sample, model_output);
+  const Tensor clean = predicted_clean(sample, model_output, index).value();
+  const Tensor epsilon =
+      use_clipped_model_output_
+          ? noise_from(sample, clean, level(index))
+          : apply(noise_coefficients(schedule_.prediction(), level(index)), sample, model_output).value();
 
   const float next = next_alpha_cumprod(index), sigma = eta_ * std::sqrt(variance(index));
   const Tensor mean = weighted_sum(std::sqrt(next), clean, std::sqrt(1 - next - sigma * sigma), epsilon);

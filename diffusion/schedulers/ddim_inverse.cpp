@@ -20,12 +20,12 @@ NoiseLevel DDIMInverseScheduler::level(size_t index) const {
   return schedule_.level(from >= 0 ? from : config_.set_alpha_to_one ? -1 : 0);
 }
 
-Tensor DDIMInverseScheduler::clip(const Tensor& clean) const { return clip_clean(clean, config_); }
+Var DDIMInverseScheduler::clip(const Var& clean) const { return clip_clean(clean, config_); }
 
 StepResult DDIMInverseScheduler::step(const Tensor& model_output, size_t index, const Tensor& sample,
                                       const NoiseSource&) {
-  const Tensor clean = clip(apply(clean_from(index), sample, model_output));
-  const Tensor epsilon = apply(noise_coefficients(schedule_.prediction(), level(index)), sample, model_output);
+  const Tensor clean = predicted_clean(sample, model_output, index).value();
+  const Tensor epsilon = apply(noise_coefficients(schedule_.prediction(), level(index)), sample, model_output).value();
   const NoiseLevel to = schedule_.level(timestep(index));
   return {weighted_sum(to.signal, clean, to.noise, epsilon), clean};
 }

@@ -56,7 +56,7 @@ Tensor DDPMScheduler::learned_noise(size_t index, const Tensor& predicted_varian
   return kernels::binary(Binary::multiply, sigma, noise);
 }
 
-Tensor DDPMScheduler::clip(const Tensor& clean) const {
+Var DDPMScheduler::clip(const Var& clean) const {
   return config_.thresholding ? threshold_clean(clean, config_) : clip_clean(clean, config_);
 }
 
@@ -67,7 +67,7 @@ StepResult DDPMScheduler::step(const Tensor& model_output, size_t index, const T
   const float alpha = abar / next;
   Tensor answer = model_output, predicted_variance;
   if (learned_) std::tie(answer, predicted_variance) = split_variance(model_output, sample);
-  const Tensor clean = clip(apply(clean_from(index), sample, answer));
+  const Tensor clean = predicted_clean(sample, answer, index).value();
 
   const float of_clean = std::sqrt(next) * (1 - alpha) / (1 - abar);
   const float of_sample = std::sqrt(alpha) * (1 - next) / (1 - abar);

@@ -18,7 +18,7 @@ class DDPMScheduler final : public Sampler {
   DDPMScheduler(const SchedulerConfig&, int64_t steps, const StepOptions& = {});
 
   StepResult step(const Tensor& model_output, size_t index, const Tensor& sample, const NoiseSource&) override;
-  Tensor clip(const Tensor& clean) const override;
+  Var clip(const Var& clean) const override;
   float variance(size_t index) const;  // sigma^2 of that step where it is not learned
 
  private:

@@ -82,7 +82,7 @@ void DPMSolverMultistepScheduler::space_sigmas(int64_t steps) {
 
 NoiseLevel DPMSolverMultistepScheduler::level(size_t index) const { return level_of(sigmas_.at(index)); }
 
-Tensor DPMSolverMultistepScheduler::clip(const Tensor& clean) const { return threshold_clean(clean, config_); }
+Var DPMSolverMultistepScheduler::clip(const Var& clean) const { return threshold_clean(clean, config_); }
 
 double DPMSolverMultistepScheduler::step_size(size_t index) const {
   return std::log(static_cast<double>(sigmas_[index]) / static_cast<double>(sigmas_[index + 1]));
@@ -119,7 +119,7 @@ DPMSolverMultistepScheduler::Weights DPMSolverMultistepScheduler::weights(size_t
 Tensor DPMSolverMultistepScheduler::predicted_noise(const Tensor& model_output, size_t index, const Tensor& sample,
                                                     const Tensor& clean) const {
   if (config_.thresholding) return noise_from(sample, clean, level(index));
-  return apply(noise_coefficients(schedule_.prediction(), level(index)), sample, model_output);
+  return apply(noise_coefficients(schedule_.prediction(), level(index)), sample, model_output).value();
 }
 
 // D1 and D2 written out as weights of m0, m1 and m2.
@@ -150,7 +150,7 @@ StepResult DPMSolverMultistepScheduler::step(const Tensor& model_output, size_t 
   const Tensor answer = learned ? split_variance(model_output, sample).first : model_output;
   if (index != next_index_) predictions_.clear();  // another walk
   next_index_ = index + 1;
-  const Tensor clean = clip(apply(clean_from(index), sample, answer));
+  const Tensor clean = predicted_clean(sample, answer, index).value();
   predictions_.push_front(predicts_clean_ ? clean : predicted_noise(answer, index, sample, clean));
   if (predictions_.size() > 3) predictions_.pop_back();
   const int64_t order = order_at(index);

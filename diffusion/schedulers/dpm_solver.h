@@ -28,7 +28,7 @@ class DPMSolverMultistepScheduler final : public Sampler {
 
   NoiseLevel level(size_t index) const override;
   StepResult step(const Tensor& model_output, size_t index, const Tensor& sample, const NoiseSource&) override;
-  Tensor clip(const Tensor& clean) const override;
+  Var clip(const Var& clean) const override;
 
  private:
   struct Weights {

@@ -27,7 +27,7 @@ StepResult EulerDiscreteScheduler::step(const Tensor& model_output, size_t index
   const Prediction prediction = schedule_.prediction();
   // Under churn diffusers takes a velocity for one at sigma, noise for noise at the raised sigma.
   const double predicted_at = prediction == Prediction::v_prediction ? sigma : raised;
-  const Tensor clean = apply(clean_coefficients(prediction, {1, predicted_at}), x, model_output);
+  const Tensor clean = apply(clean_coefficients(prediction, {1, predicted_at}), x, model_output).value();
   return {euler_step(x, clean, raised, sigmas_.at(index + 1)), clean};
 }
 

@@ -21,12 +21,12 @@ HeunDiscreteScheduler::HeunDiscreteScheduler(const SchedulerConfig& config, int6
   sigmas_.pop_back();
 }
 
-Tensor HeunDiscreteScheduler::clip(const Tensor& clean) const { return clip_clean(clean, config_); }
+Var HeunDiscreteScheduler::clip(const Var& clean) const { return clip_clean(clean, config_); }
 
 StepResult HeunDiscreteScheduler::step(const Tensor& model_output, size_t index, const Tensor& sample,
                                        const NoiseSource&) {
   const float sigma = sigmas_.at(index);
-  const Tensor clean = clip(apply(clean_from(index), sample, model_output));
+  const Tensor clean = predicted_clean(sample, model_output, index).value();
   const Tensor slope = weighted_sum(1.0 / sigma, sample, -1.0 / sigma, clean);
   if (index % 2 == 1) {
     const Tensor mean = weighted_sum(0.5, slope_, 0.5, slope);

@@ -17,7 +17,7 @@ class HeunDiscreteScheduler final : public VarianceExplodingSampler {
 
   int64_t order() const override { return 2; }
   StepResult step(const Tensor& model_output, size_t index, const Tensor& sample, const NoiseSource&) override;
-  Tensor clip(const Tensor& clean) const override;
+  Var clip(const Var& clean) const override;
 
  private:
   Tensor from_, slope_;  // x and d of the last even index

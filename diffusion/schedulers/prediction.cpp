@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autograd/ops/arithmetic.h"
 #include "kernels/arithmetic.h"
-#include "kernels/clamp.h"
 #include "kernels/concat.h"
 
 namespace stipple {
@@ -32,13 +32,13 @@ double threshold(const Tensor& drawn, const SchedulerConfig& config) {
   return std::min(std::max(s, 1.0), config.sample_max_value);
 }
 
-Tensor threshold_images(const Tensor& clean, const SchedulerConfig& config) {
-  Tensor within = empty_like(clean);
-  for (int64_t n = 0; n < clean.dim(0); ++n) {
-    const double s = threshold(clean[n], config);
-    within[n].copy_from(kernels::affine(kernels::clamp(clean[n], -s, s), 1 / s, 0));
-  }
-  return within;
+// [N,1,...,1], one for each image.
+Tensor thresholds(const Tensor& clean, const SchedulerConfig& config) {
+  Shape shape{clean.dim(0)};
+  while (shape.rank() < clean.rank()) shape.push_back(1);
+  const Tensor s(shape, clean.dtype());
+  for (int64_t n = 0; n < clean.dim(0); ++n) s[n].fill(threshold(clean[n], config));
+  return s.to(clean.device());
 }
 
 }  // namespace
@@ -71,11 +71,12 @@ Coefficients noise_coefficients(Prediction prediction, const NoiseLevel& x) {
   return {1 / x.noise, -x.signal / x.noise};
 }
 
-Tensor apply(const Coefficients& c, const Tensor& sample, const Tensor& model_output) {
-  check(model_output.shape() == sample.shape() && model_output.dtype() == sample.dtype(),
-        "sampler: the network answers {} for {}", describe(model_output), describe(sample));
+Var apply(const Coefficients& c, const Var& sample, const Var& model_output) {
+  const Tensor &x = sample.value(), &m = model_output.value();
+  check(m.shape() == x.shape() && m.dtype() == x.dtype(), "sampler: the network answers {} for {}", describe(m),
+        describe(x));
   if (c.sample == 0 && c.model_output == 1) return model_output;
-  return weighted_sum(c.sample, sample, c.model_output, model_output);
+  return c.sample * sample + c.model_output * model_output;
 }
 
 std::pair<Tensor, Tensor> split_variance(const Tensor& model_output, const Tensor& sample) {
@@ -92,13 +93,13 @@ Tensor noise_from(const Tensor& sample, const Tensor& clean, const NoiseLevel& l
   return weighted_sum(1 / level.noise, sample, -level.signal / level.noise, clean);
 }
 
-Tensor clip_clean(const Tensor& clean, const SchedulerConfig& config) {
+Var clip_clean(const Var& clean, const SchedulerConfig& config) {
   if (!config.clip_sample) return clean;
-  return kernels::clamp(clean, -config.clip_sample_range, config.clip_sample_range);
+  return clamp(clean, -config.clip_sample_range, config.clip_sample_range);
 }
 
-Tensor threshold_clean(const Tensor& clean, const SchedulerConfig& config) {
-  return config.thresholding ? threshold_images(clean, config) : clean;
+Var threshold_clean(const Var& clean, const SchedulerConfig& config) {
+  return config.thresholding ? clamp(clean / Var(thresholds(clean.value(), config)), -1, 1) : clean;
 }
 
 Tensor weighted_sum(double a, const Tensor& x, double b, const Tensor& y) {

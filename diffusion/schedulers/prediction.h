@@ -2,6 +2,7 @@
 #include <string>
 #include <utility>
 
+#include "autograd/var.h"
 #include "diffusion/scheduler.h"
 
 // From what the network answered to a clean image and to the noise. Samplers share this.
@@ -17,7 +18,7 @@ Prediction prediction_of(const std::string& prediction_type);
 // Both throw where they would divide by zero.
 Coefficients clean_coefficients(Prediction, const NoiseLevel&);
 Coefficients noise_coefficients(Prediction, const NoiseLevel&);
-Tensor apply(const Coefficients&, const Tensor& sample, const Tensor& model_output);
+Var apply(const Coefficients&, const Var& sample, const Var& model_output);
 
 // Where the variance is learned, the network answers twice the channels of the image: the second half is about it.
 std::pair<Tensor, Tensor> split_variance(const Tensor& model_output, const Tensor& sample);
@@ -26,10 +27,11 @@ std::pair<Tensor, Tensor> split_variance(const Tensor& model_output, const Tenso
 Tensor noise_from(const Tensor& sample, const Tensor& clean, const NoiseLevel&);
 
 // The clean image [N,...] within its range: clamp(x_0, -r, r), r = clip_sample_range, if clip_sample.
-Tensor clip_clean(const Tensor& clean, const SchedulerConfig&);
+Var clip_clean(const Var& clean, const SchedulerConfig&);
 // If thresholding: an image's s = quantile(|x_0|, dynamic_thresholding_ratio), at least 1, at most sample_max_value;
-// clamp(x_0, -s, s) / s. Saharia et al. 2022, arXiv:2205.11487, section 2.3.
-Tensor threshold_clean(const Tensor& clean, const SchedulerConfig&);
+// clamp(x_0 / s, -1, 1). Saharia et al. 2022, arXiv:2205.11487, section 2.3. To a gradient s is a constant; PyTorch would
+// send what changes s to the one or two pixels that happen to be the quantile.
+Var threshold_clean(const Var& clean, const SchedulerConfig&);
 
 Tensor weighted_sum(double a, const Tensor& x, double b, const Tensor& y);  // a x + b y
 

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "autograd/ops/arithmetic.h"
+#include "autograd/ops/shape.h"
 #include "diffusion/schedulers/ddim.h"
 #include "diffusion/schedulers/ddim_inverse.h"
 #include "diffusion/schedulers/ddpm.h"
@@ -9,7 +11,6 @@
 #include "diffusion/schedulers/euler_ancestral.h"
 #include "diffusion/schedulers/heun.h"
 #include "diffusion/schedulers/prediction.h"
-#include "kernels/arithmetic.h"
 
 namespace stipple {
 namespace {
@@ -63,9 +64,9 @@ Sampler::Sampler(const SchedulerConfig& config, std::vector<double> timesteps)
 
 NoiseLevel Sampler::level(size_t index) const { return schedule_.level(timestep(index)); }
 
-Tensor Sampler::scale_model_input(const Tensor& sample, size_t index) const {
+Var Sampler::scale_model_input(const Var& sample, size_t index) const {
   const double scale = input_scale(index);
-  return scale == 1 ? sample : kernels::affine(sample, scale, 0);
+  return scale == 1 ? sample : affine(sample, scale, 0);
 }
 
 Tensor Sampler::add_noise(const Tensor& clean, const Tensor& noise, size_t index) const {
@@ -74,6 +75,13 @@ Tensor Sampler::add_noise(const Tensor& clean, const Tensor& noise, size_t index
 
 Coefficients Sampler::clean_from(size_t index) const {
   return clean_coefficients(schedule_.prediction(), level(index));
+}
+
+Var Sampler::predicted_clean(const Var& sample, const Var& model_output, size_t index) const {
+  const int64_t channels = sample.dim(-1);
+  const bool variance_too = config_.variance_type.starts_with("learned") && model_output.dim(-1) == 2 * channels;
+  const Var answer = variance_too ? split_channels(model_output, channels).first : model_output;
+  return clip(apply(clean_from(index), sample, answer));
 }
 
 std::string scheduler_class(const std::string& sampler) { return kind_of(sampler).class_name; }

@@ -14,6 +14,15 @@ OP_CASES(broadcast_to) {
   add({.name = "to itself", .inputs = {normal({5, 3})}, .call = [](auto& in) { return broadcast_to(in[0], {5, 3}); }});
 }
 
+OP_CASES(slice) {
+  const std::vector<OpInput> inputs = {normal({5, 7, 3})};
+  add({.inputs = inputs, .call = [](auto& in) { return slice(in[0], 1, 4); }});
+  add({.name = "all", .inputs = inputs, .call = [](auto& in) { return slice(in[0], 0, 5); }});
+  add({.name = "two that overlap", .inputs = inputs, .call = [](auto& in) {
+         return slice(in[0], 0, 3) * slice(in[0], 2, 5);
+       }});
+}
+
 OP_CASES(concat_channels) {
   for (const auto& [a, b] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {3, 17}, {17, 3}, {64, 32}})
     for (const Shape& pixels : {Shape{}, {1, 1, 1}, {3, 7, 5}, {2, 32, 32}}) {

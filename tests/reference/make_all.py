@@ -8,6 +8,7 @@ FOLDER = Path(__file__).resolve().parent
 SCRIPTS = [
     "unets.py",
     "schedulers.py",
+    "guidance.py",
     "replay.py",
     "parameter_counts.py",
     "ops.py",
