@@ -1,0 +1,123 @@
+#include "kernels/cuda/attention/flash.h"
+
+// attention, rung flash: forward, on tensor cores (sm_80 and up), with no P in memory. Dao 2023, arXiv:2307.08691.
+//
+// Idea    a block keeps 64 queries of a head, 16 a warp, and lets the keys and values go by in tiles: cp.async fetches
+//         the next while this one is multiplied. Scores never leave the registers: as they come out of one product they
+//         are the left operand of the next. A warp's rows are its own, so their largest score and their sum need only
+//         four lanes. Results leave through shared memory, in whole 16 bytes.
+// Costs   keys and values are fetched once for every 64 queries; heads are padded to 8 (bf16: 16), 32, 64, 128 or 256
+//         channels in shared memory.
+// Tried   queries in registers rather than read again for every tile of keys: 64 to 128 registers more for wide heads,
+//         to save one ldmatrix of five.
+
+namespace stipple::cuda::flash {
+namespace {
+
+template <typename Blocking>
+constexpr int kKeys = Blocking::kRowBytes <= 256   ? 64
+                      : Blocking::kRowBytes <= 512 ? 32
+                                                   : 16;  // of a tile
+
+template <typename Blocking>
+constexpr int kKeyBytes = kKeys<Blocking>* Blocking::kRowBytes;
+
+// Of the two queries whose scores a lane has a part of. The largest score is in units of the scores, before scaling.
+struct Softmax {
+  float largest[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};
+
+  // Scores become shares of the total so far; factor is what shares that came before are to be multiplied with.
+  template <int kWide>
+  __device__ void operator()(float (&scores)[kWide][4], float (&factor)[2], float scale) {
+#pragma unroll
+    for (int row = 0; row < 2; ++row) {
+      float now = largest[row];
+#pragma unroll
+      for (int j = 0; j < kWide; ++j) now = fmaxf(now, fmaxf(scores[j][row * 2], scores[j][row * 2 + 1]));
+      now = largest_of_row(now);
+      factor[row] = ptx::exp2_approximate((largest[row] - now) * scale);
+      largest[row] = now;
+      float sum = 0;
+#pragma unroll
+      for (int j = 0; j < kWide; ++j)
+#pragma unroll
+        for (int i = row * 2; i < row * 2 + 2; ++i)
+          sum += scores[j][i] = ptx::exp2_approximate(scores[j][i] * scale - now * scale);
+      total[row] = total[row] * factor[row] + sum;
+    }
+  }
+};
+
+template <int kWide>
+__device__ void multiply(float (&sums)[kWide][4], const float (&factor)[2]) {
+#pragma unroll
+  for (int j = 0; j < kWide; ++j)
+#pragma unroll
+    for (int i = 0; i < 4; ++i) sums[j][i] *= factor[i / 2];
+}
+
+// Block (tile of queries + tiles * head of all images).
+template <typename Blocking>
+__global__ void __launch_bounds__(Blocking::kThreads, 2)
+    attention_kernel(typename Blocking::Rows::T* __restrict__ y, float* __restrict__ lse,
+                     const typename Blocking::Rows::T* __restrict__ q, const typename Blocking::Rows::T* __restrict__ k,
+                     const typename Blocking::Rows::T* __restrict__ v, Problem problem, int tiles) {
+  using Precision = typename Blocking::Precision;
+  using Rows = typename Blocking::Rows;
+  constexpr int kQueries = Blocking::kStaying, kThreads = Blocking::kThreads, kTile = kKeys<Blocking>;
+  std::byte* shared = dynamic_shared<std::byte>();
+  const Rows queries{shared};
+  const auto keys = [&](int i) { return Rows{shared + Blocking::kStayingBytes + i % 2 * 2 * kKeyBytes<Blocking>}; };
+  const auto values = [&](int i) { return Rows{keys(i).at + kKeyBytes<Blocking>}; };
+  const int head = blockIdx.x / tiles, first = blockIdx.x % tiles * kQueries, row = threadIdx.x / 32 * 16;
+  const auto key_rows = problem.key_rows(k, head), value_rows = problem.key_rows(v, head);
+  const auto fetch_keys = [&](int i) {
+    fetch<kTile, kThreads>(keys(i), key_rows, i * kTile);
+    fetch<kTile, kThreads>(values(i), value_rows, i * kTile);
+    ptx::cp_async_commit();
+  };
+  fetch<kQueries, kThreads>(queries, problem.query_rows(q, head), first);
+  fetch_keys(0);
+  const float scale = problem.scale * kLog2E;
+  Softmax softmax;
+  float sums[Rows::kWidth / 8][4] = {};
+  for (int i = 0; i * kTile < problem.keys; ++i) {
+    ptx::cp_async_wait<0>();
+    __syncthreads();  // tile i has come for everybody, and everybody is done with tile i - 1
+    if ((i + 1) * kTile < problem.keys) fetch_keys(i + 1);
+    float scores[kTile / 8][4] = {}, factor[2];
+    multiply_rows<Precision>(scores, queries, row, keys(i));
+    hide_missing(scores, problem.keys - i * kTile);
+    softmax(scores, factor, scale);
+    multiply(sums, factor);
+    mix_rows<Precision>(sums, scores, values(i), 0);
+  }
+  float inverse[2];
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const float total = sum_of_row(softmax.total[half]);
+    const int query = first + row + half * 8 + fragment_row();
+    inverse[half] = 1 / total;
+    if (lane() % 4 == 0 && query < problem.queries)
+      lse[int64_t{head} * problem.queries + query] = softmax.largest[half] * problem.scale + logf(total);
+  }
+  __syncwarp();  // a warp reads and writes its own queries only
+  put_sums(queries, row, 0, sums, inverse);
+  __syncthreads();
+  store<kQueries, Rows::kWidth, kThreads>(problem.query_rows(y, head), queries, first, 0);
+}
+
+}  // namespace
+
+void attention(AttentionOut& out, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionExtents& e,
+               bool tf32) {
+  for_blocking(q.dtype(), tf32, e.width, [&]<typename Blocking>() {
+    using T = typename Blocking::Rows::T;
+    const auto tiles = (e.queries + Blocking::kStaying - 1) / Blocking::kStaying;
+    launch(attention_kernel<Blocking>, dim3(static_cast<unsigned>(tiles * e.images * e.heads)), Blocking::kThreads,
+           Blocking::kStayingBytes + 4 * kKeyBytes<Blocking>, mutable_data<T>(out.y), mutable_data<float>(out.lse),
+           data<T>(q), data<T>(k), data<T>(v), Problem(e), static_cast<int>(tiles));
+  });
+}
+
+}  // namespace stipple::cuda::flash

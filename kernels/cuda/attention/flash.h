@@ -1,0 +1,62 @@
+#pragma once
+#include "kernels/cuda/attention/rungs.h"
+#include "kernels/cuda/attention/tile.h"
+
+// What forward and backward pass of rung flash have in common: blocks of tokens that stay, and blocks that go by.
+
+namespace stipple::cuda::flash {
+
+// kWidth: elements of a row in shared memory, what a head's channels are rounded up to.
+template <typename P, int kWidth>
+struct Blocking {
+  using Precision = P;
+  using Rows = Tile<typename Precision::Element, kWidth>;
+  static constexpr int kRowBytes = Rows::kRowBytes;
+  static constexpr int kWarps = kRowBytes <= 512 ? 4 : 2, kThreads = 32 * kWarps;
+  static constexpr int kStaying = 16 * kWarps;  // tokens, 16 a warp
+  static constexpr int kStayingBytes = kStaying * kRowBytes;
+};
+
+// Numbers of the problem, as kernels take them.
+struct Problem {
+  int heads, queries, keys, width;
+  float scale;
+
+  explicit Problem(const AttentionExtents& e)
+      : heads(static_cast<int>(e.heads)),
+        queries(static_cast<int>(e.queries)),
+        keys(static_cast<int>(e.keys)),
+        width(static_cast<int>(e.width)),
+        scale(e.scale()) {}
+  template <typename T>
+  __device__ HeadRows<T> query_rows(T* tensor, int head) const {
+    return {tensor, head, heads, queries, width};
+  }
+  template <typename T>
+  __device__ HeadRows<T> key_rows(T* tensor, int head) const {
+    return {tensor, head, heads, keys, width};
+  }
+};
+
+constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;
+
+// Calls run.operator()<Blocking>() with the narrowest that takes heads of this width.
+template <typename Precision, typename F>
+void for_width(int64_t width, F&& run) {
+  constexpr int kNarrowest = 32 / static_cast<int>(sizeof(typename Precision::Element));
+  if (width <= kNarrowest) return run.template operator()<Blocking<Precision, kNarrowest>>();
+  if (width <= 32) return run.template operator()<Blocking<Precision, 32>>();
+  if (width <= 64) return run.template operator()<Blocking<Precision, 64>>();
+  if (width <= 128) return run.template operator()<Blocking<Precision, 128>>();
+  check(width <= kWidest, "attention: rung flash takes heads of up to {} channels, got {}", kWidest, width);
+  run.template operator()<Blocking<Precision, kWidest>>();
+}
+
+template <typename F>
+void for_blocking(Dtype dtype, bool tf32, int64_t width, F&& run) {
+  if (dtype == Dtype::bf16) return for_width<Bf16>(width, run);
+  check(dtype == Dtype::f32, "attention: computes in f32 and bf16 on cuda, got {}", name_of(dtype));
+  tf32 ? for_width<Tf32>(width, run) : for_width<F32>(width, run);
+}
+
+}  // namespace stipple::cuda::flash

@@ -1,0 +1,60 @@
+#include "kernels/attention.h"
+#include "kernels/cuda/precision.h"
+#include "tests/cuda_twins.h"
+#include "tests/rung_guard.h"
+
+// Every rung of attention on CUDA against the CPU, beyond the small shapes that tests/cuda_operations.cpp takes.
+
+namespace stipple {
+namespace {
+
+OpCase heads_of(int64_t width, int64_t heads, int64_t n, int64_t queries, int64_t keys) {
+  const int64_t channels = heads * width;
+  return {.inputs = {normal({n, queries, channels}), normal({n, keys, channels}), normal({n, keys, channels})},
+          .call = [heads](auto& in) { return attention(in[0], in[1], in[2], heads); }};
+}
+
+void check_rung(const char* rung, const OpCase& c, Dtype dtype, double tolerance) {
+  const RungGuard guard("ATTENTION_CUDA", rung);
+  INFO(rung << ' ' << name_of(dtype) << ' ' << title(c));
+  const std::vector<Tensor> inputs = make_inputs(c, dtype);
+  check_close(on_cuda(c, inputs, dtype), on_cpu(c, inputs, dtype), tolerance);
+}
+
+}  // namespace
+
+TEST_CASE("attention's naive rung on CUDA gives what the CPU gives", "[cuda][attention]") {
+  for (const OpCase& c : OpFamily::named("attention").cases()) {
+    check_rung("naive", c, Dtype::f32, 1e-5);
+    check_rung("naive", c, Dtype::bf16, 1e-2);
+  }
+}
+
+TEST_CASE("flash attention takes heads of every width, in several tiles", "[cuda][attention]") {
+  for (const OpCase& c : {heads_of(8, 3, 1, 70, 140), heads_of(17, 1, 3, 49, 49), heads_of(32, 2, 1, 130, 66),
+                          heads_of(64, 1, 1, 66, 70), heads_of(100, 2, 1, 33, 34), heads_of(256, 1, 1, 33, 49)}) {
+    check_rung("flash", c, Dtype::f32, 1e-5);
+    check_rung("flash", c, Dtype::bf16, 1e-2);
+  }
+}
+
+TEST_CASE("attention on tensor cores rounds f32 to tf32 where that is allowed, and only there", "[cuda][attention]") {
+  for (const OpCase& c : {heads_of(8, 2, 1, 20, 70), heads_of(64, 1, 1, 20, 40)}) {
+    INFO(title(c));
+    const std::vector<Tensor> inputs = make_inputs(c, Dtype::f32);
+    const OpResult exact = on_cpu(c, inputs, Dtype::f32);
+    cuda::allow_tf32(true);
+    const OpResult rounded = on_cuda(c, inputs, Dtype::f32);
+    cuda::allow_tf32(false);
+    check_close(rounded, exact, 1e-3);
+    CHECK(relative_error(rounded.y, exact.y) > 5e-5);
+  }
+}
+
+TEST_CASE("a rung of attention that there is not is an error", "[cuda][attention]") {
+  const Tensor x = Tensor::full({1, 2, 1024}, 1, Dtype::f32, Device::cuda);
+  const RungGuard guard("ATTENTION_CUDA", "flash");
+  CHECK_THROWS_WITH(kernels::attention(x, x, x, 1), Contains("heads of up to 256 channels, got 1024"));
+}
+
+}  // namespace stipple
