@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 
 #include "diffusion/weight_files.h"
-#include "tensor/allocator.h"
 #include "tensor/file.h"
 #include "tensor/safetensors.h"
 
@@ -92,9 +92,8 @@ void Pipeline::load_weights(const std::string& unet_folder, const std::string& c
   const std::string shown = paths.size() == 1 ? paths.front().string() : unet_folder;
   parameters.check_file(weights.shapes(), shown);
   parameters.allocate();
-  parameters.from_file(
-      parameters.values(), weights.shapes(), [&](const std::string& name) { return weights.load(name); }, shown);
-  cpu_allocator().release_cached();  // one tensor of each size, on its way to the arena
+  const auto read = std::bind_front(&WeightFiles::load_into, &weights);
+  parameters.from_file(parameters.values(), weights.shapes(), read, shown);
 }
 
 void Pipeline::save(const std::string& folder, const Tensor& arena, Dtype dtype) const {

@@ -1,6 +1,7 @@
 #include "diffusion/unet.h"
 
 #include <numbers>
+#include <utility>
 
 #include "kernels/fourier_embedding.h"
 
@@ -200,11 +201,12 @@ Var UNet2DModel::operator()(const Var& sample, const Tensor& timesteps, const Te
   const Var embedding = embed(timesteps, labels, dtype);
   const Var input = config.center_input_sample ? affine(sample, 2, -1) : sample;
 
+  // A block is handed its map to keep or drop: held here until the block ends it would stand beside the block's own.
   Var h = conv_in(input), smaller = input, larger;
   std::vector<Var> skips{h};
-  for (const DownBlock& block : down_blocks) h = block(h, embedding, skips, smaller);
+  for (const DownBlock& block : down_blocks) h = block(std::move(h), embedding, skips, smaller);
   if (mid_block) h = (*mid_block)(h, embedding);
-  for (const UpBlock& block : up_blocks) h = block(h, embedding, skips, larger);
+  for (const UpBlock& block : up_blocks) h = block(std::move(h), embedding, skips, larger);
   h = conv_out(conv_norm_out(h, true));
   if (larger.defined()) h = h + larger;
   // Networks on noise levels predict the score.

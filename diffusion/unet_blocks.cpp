@@ -69,7 +69,8 @@ Var ResnetBlock::forward(const Var& x, const Var& embedding) const {
     const auto [scale, shift] = split_channels(time, h.dim(3));
     h = activation(options.act_fn, norm2(h) * (scale + 1.0) + shift);
   } else {
-    h = normed(norm2, h + time);
+    h = h + time;
+    h = normed(norm2, h);
   }
   h = conv2(dropout(h, options.dropout));
   const Var shortcut = resampled(resample, x);

@@ -15,7 +15,9 @@ class WeightFiles {
   void add(const std::string& path);
 
   const std::map<std::string, Shape>& shapes() const { return shapes_; }
-  Tensor load(const std::string& name) const { return owners_.at(name)->load(name); }
+  void load_into(const Tensor& to, const std::string& name, bool channels_last) const {
+    owners_.at(name)->load_into(to, name, channels_last);
+  }
 
  private:
   std::vector<std::unique_ptr<TensorFile>> files_;

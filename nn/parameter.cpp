@@ -55,16 +55,20 @@ Parameter Parameters::add(std::string name, const Shape& shape, Init init, FileL
 }
 
 void Parameters::allocate(Dtype dtype, Device device) {
-  int64_t offset = 0;
+  int64_t end = 0;
+  std::vector<std::pair<int64_t, int64_t>> padding;  // where and how many
   for (const bool trainable : {true, false}) {
     for (Parameter& p : parameters_) {
       if (p.trainable() != trainable) continue;
-      p.state_->offset = offset;
-      offset += (p.shape().numel() + kAlignment - 1) / kAlignment * kAlignment;
+      const int64_t numel = p.shape().numel(), padded = (numel + kAlignment - 1) / kAlignment * kAlignment;
+      p.state_->offset = end;
+      if (padded > numel) padding.emplace_back(end + numel, padded - numel);
+      end += padded;
     }
-    if (trainable) trainable_ = offset;
+    if (trainable) trainable_ = end;
   }
-  set_values(Tensor::zeros({offset}, dtype, device));
+  set_values(Tensor({end}, dtype, device));
+  for (const auto& [at, count] : padding) values_.view(at, {count}).fill(0);
 }
 
 void Parameters::initialize(Generator& generator) {
@@ -172,8 +176,7 @@ void Parameters::from_file(const Tensor& arena, const std::map<std::string, Shap
                            const std::string& file) const {
   check_file(present, file);
   const auto in_file = names_in_file(present, file);
-  for (const Parameter& p : parameters_)
-    slice(arena, p).copy_from(from_file_layout(source(in_file.at(p.name())), p.layout()).to(arena.dtype()));
+  for (const Parameter& p : parameters_) source(slice(arena, p), in_file.at(p.name()), p.layout() == FileLayout::oihw);
 }
 
 }  // namespace stipple

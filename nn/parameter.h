@@ -66,7 +66,7 @@ class Parameters {
   // Before allocate(); a second use of a name throws.
   Parameter add(std::string name, const Shape&, Init, FileLayout, bool trainable = true);
 
-  void allocate(Dtype = Dtype::f32, Device = Device::cpu);
+  void allocate(Dtype = Dtype::f32, Device = Device::cpu);  // values are not initialised
   void initialize(Generator&);  // in the order of declaration, elements in the order of the file: PyTorch's order
 
   // Declared order.
@@ -94,7 +94,8 @@ class Parameters {
   // All missing, unexpected and mis-shaped names of a file are reported together, by name. Needs no arena: what a
   // configuration promises is compared with what is there before memory is taken for it.
   void check_file(const std::map<std::string, Shape>& present, const std::string& file) const;
-  using Source = std::function<Tensor(const std::string& name)>;
+  // Fills `to` with a tensor of the file, [A,B,...] with its channels last, [A,...,B], where that is said.
+  using Source = std::function<void(const Tensor& to, const std::string& name, bool channels_last)>;
   void from_file(const Tensor& arena, const std::map<std::string, Shape>& present, const Source&,
                  const std::string& file) const;
 

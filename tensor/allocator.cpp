@@ -14,13 +14,7 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
-
-// Blocks come in eight sizes an octave: at most an eighth of a block is wasted, and near-equal requests share blocks.
-size_t block_size(size_t bytes) {
-  if (bytes <= 512) return (bytes + kAlignment) / kAlignment * kAlignment;
-  const size_t step = std::max(std::bit_floor(bytes) / 8, kAlignment);
-  return (bytes + step - 1) / step * step;
-}
+constexpr size_t kSegment = size_t{1} << 30;  // of addresses: the system gives pages when they are touched
 
 void* system_allocate(size_t bytes) {
   const size_t alignment = bytes >= 2 * kHugePage ? kHugePage : kAlignment;
@@ -41,62 +35,62 @@ bool caching_is_wanted() {
   return choice != "system";
 }
 
-CachingAllocator::CachingAllocator() : CachingAllocator({system_allocate, std::free, system_poison}) {}
+CachingAllocator::CachingAllocator()
+    : CachingAllocator({system_allocate, std::free, system_poison, kAlignment, kSegment}) {}
+
+size_t CachingAllocator::block_size(size_t bytes) const {
+  return (std::max<size_t>(bytes, 1) + source_.alignment - 1) / source_.alignment * source_.alignment;
+}
 
 void* CachingAllocator::allocate(size_t bytes) {
   const size_t size = block_size(bytes);
   std::lock_guard lock(mutex_);
-  void* block = take_cached(size);
-  if (!block) block = take_fresh(size, bytes);
+  check(!cap_ || stats_.live + size <= cap_, "out of memory: {} bytes wanted, {} in use, the cap is {} bytes", size,
+        stats_.live, cap_);
+  void* block = caching_ ? take(size) : take_exact(bytes);
+  check(block, "out of memory: the system has no {} bytes left ({} in use by tensors)", size, stats_.live);
   stats_.live += size;
   stats_.peak = std::max(stats_.peak, stats_.live);
   if (poison_) source_.poison(block, caching_ ? size : bytes);
   return block;
 }
 
-void* CachingAllocator::take_cached(size_t size) {
-  const auto found = free_.find(size);
-  if (found == free_.end() || found->second.empty()) return nullptr;
-  void* block = found->second.back();
-  found->second.pop_back();
-  stats_.cached -= size;
-  return block;
+void* CachingAllocator::take(size_t size) {
+  if (void* block = heap_.take(size)) return block;
+  if (!add_segment(std::max(size, source_.segment)) && !add_segment(size)) {
+    release_empty_segments();
+    add_segment(size);
+  }
+  return heap_.take(size);
 }
 
-void* CachingAllocator::take_fresh(size_t size, size_t bytes) {
-  if (cap_ && stats_.live + stats_.cached + size > cap_) release_cached_locked();
-  check(!cap_ || stats_.live + size <= cap_, "out of memory: {} bytes wanted, {} in use, the cap is {} bytes", size,
-        stats_.live, cap_);
-  const size_t wanted = caching_ ? size : std::max<size_t>(bytes, 1);
-  void* block = source_.allocate(wanted);
-  if (!block) {
-    release_cached_locked();
-    block = source_.allocate(wanted);
-  }
-  check(block, "out of memory: the system has no {} bytes left ({} in use by tensors)", size, stats_.live);
-  if (!caching_) exact_.insert(block);
+bool CachingAllocator::add_segment(size_t size) {
+  void* segment = source_.allocate(size);
+  if (segment) heap_.add_segment(segment, size);
+  return segment;
+}
+
+void* CachingAllocator::take_exact(size_t bytes) {
+  void* block = source_.allocate(std::max<size_t>(bytes, 1));
+  if (block) exact_.insert(block);
   return block;
 }
 
 void CachingAllocator::deallocate(void* block, size_t bytes) noexcept {
-  const size_t size = block_size(bytes);
   std::lock_guard lock(mutex_);
-  stats_.live -= size;
-  if (exact_.erase(block) || !caching_) return source_.release(block);
-  free_[size].push_back(block);
-  stats_.cached += size;
+  stats_.live -= block_size(bytes);
+  if (exact_.erase(block)) return source_.release(block);
+  heap_.give(block);
+  if (!caching_) release_empty_segments();
 }
 
-void CachingAllocator::release_cached_locked() {
-  for (auto& [size, blocks] : free_)
-    for (void* block : blocks) source_.release(block);
-  free_.clear();
-  stats_.cached = 0;
+void CachingAllocator::release_empty_segments() {
+  for (void* segment : heap_.remove_empty_segments()) source_.release(segment);
 }
 
 void CachingAllocator::release_cached() {
   std::lock_guard lock(mutex_);
-  release_cached_locked();
+  release_empty_segments();
 }
 
 void CachingAllocator::set_cap(size_t bytes) {
@@ -107,7 +101,7 @@ void CachingAllocator::set_cap(size_t bytes) {
 void CachingAllocator::set_caching(bool on) {
   std::lock_guard lock(mutex_);
   caching_ = on;
-  if (!on) release_cached_locked();
+  if (!on) release_empty_segments();
 }
 
 void CachingAllocator::set_poison(bool on) {
@@ -122,7 +116,9 @@ void CachingAllocator::reset_peak() {
 
 MemoryStats CachingAllocator::stats() const {
   std::lock_guard lock(mutex_);
-  return stats_;
+  MemoryStats stats = stats_;
+  stats.cached = heap_.idle();
+  return stats;
 }
 
 CachingAllocator& cpu_allocator() {

@@ -9,4 +9,7 @@ namespace stipple {
 Tensor to_channels_last(const Tensor&);   // [A,B,...] -> [A,...,B]: NCHW -> NHWC, OIHW -> OHWI
 Tensor to_channels_first(const Tensor&);  // [A,...,B] -> [A,B,...]: NHWC -> NCHW, OHWI -> OIHW
 
+// The former out of elements of to's dtype, which may lie anywhere in a file, into to [A,...,B].
+void read_channels_first(const Tensor& to, const std::byte* from);
+
 }  // namespace stipple

@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "tensor/in_quotes.h"
+#include "tensor/layout.h"
 
 namespace stipple {
 namespace {
@@ -192,13 +193,30 @@ const SafetensorsFile::Entry& SafetensorsFile::entry(const std::string& name) co
   return found->second;
 }
 
+std::span<const std::byte> SafetensorsFile::elements(const Entry& e) const {
+  return file_->bytes().subspan(e.begin, e.end - e.begin);
+}
+
 Tensor SafetensorsFile::load(const std::string& name) const {
   const Entry& e = entry(name);
-  const auto elements = file_->bytes().subspan(e.begin, e.end - e.begin);
+  const auto from = elements(e);
   Tensor loaded(e.shape, e.dtype);
-  std::copy(elements.begin(), elements.end(), loaded.mutable_bytes());
-  file_->release(elements);
+  std::copy(from.begin(), from.end(), loaded.mutable_bytes());
+  file_->release(from);
   return loaded;
+}
+
+// Straight from the file's pages, which are given back behind it.
+void SafetensorsFile::load_into(const Tensor& to, const std::string& name, bool channels_last) const {
+  const Entry& e = entry(name);
+  if (e.dtype != to.dtype() || to.device() != Device::cpu) return TensorFile::load_into(to, name, channels_last);
+  check(to.numel() == e.shape.numel(), "{}: {} into {}", tensor_in_file(path_, name), to_string(e.shape), describe(to));
+  const auto from = elements(e);
+  if (channels_last)
+    read_channels_first(to, from.data());
+  else
+    std::copy(from.begin(), from.end(), to.mutable_bytes());
+  file_->release(from);
 }
 
 namespace {

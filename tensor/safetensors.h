@@ -27,10 +27,12 @@ class SafetensorsFile : public TensorFile {
   const Shape& shape(const std::string& name) const override { return entry(name).shape; }
   Dtype dtype(const std::string& name) const override { return entry(name).dtype; }
   Tensor load(const std::string& name) const override;
+  void load_into(const Tensor& to, const std::string& name, bool channels_last) const override;
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
  private:
   const Entry& entry(const std::string& name) const;
+  std::span<const std::byte> elements(const Entry&) const;
 
   std::shared_ptr<const MappedFile> file_;
   std::map<std::string, Entry> entries_;

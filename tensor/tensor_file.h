@@ -19,6 +19,8 @@ class TensorFile {
   virtual const Shape& shape(const std::string& name) const = 0;
   virtual Dtype dtype(const std::string& name) const = 0;
   virtual Tensor load(const std::string& name) const = 0;  // a copy
+  // Fills `to`, converting to its dtype and, where `channels_last`, the file's [A,B,...] to [A,...,B].
+  virtual void load_into(const Tensor& to, const std::string& name, bool channels_last) const;
 
  protected:
   explicit TensorFile(std::string path) : path_(std::move(path)) {}

@@ -1,5 +1,6 @@
 #include "nn/layers.h"
 #include "nn/optimizer.h"
+#include "tensor/layout.h"
 #include "tests/catch.h"
 #include "tests/compare.h"
 
@@ -50,9 +51,11 @@ struct File {
   void load_into(const Parameters& parameters) const {
     std::map<std::string, Shape> shapes;
     for (const auto& [name, tensor] : tensors) shapes[name] = tensor.shape();
-    parameters.from_file(
-        parameters.values(), shapes, [this](const std::string& name) { return tensors.at(name); },
-        "weights.safetensors");
+    const auto read = [this](const Tensor& to, const std::string& name, bool channels_last) {
+      const Tensor& t = tensors.at(name);
+      to.copy_from((channels_last ? to_channels_last(t) : t).to(to.dtype()));
+    };
+    parameters.from_file(parameters.values(), shapes, read, "weights.safetensors");
   }
 };
 

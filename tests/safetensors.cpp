@@ -2,7 +2,9 @@
 
 #include <cstring>
 
+#include "tensor/layout.h"
 #include "tests/catch.h"
+#include "tests/compare.h"
 #include "tests/scratch_folder.h"
 
 namespace stipple {
@@ -50,6 +52,29 @@ TEST_CASE("a file of the reference implementation is read", "[safetensors]") {
   CHECK(file.contains("a \"quoted\" näme"));
   CHECK_FALSE(file.contains("__metadata__"));
   CHECK_THROWS_WITH(file.load("absent"), kFixture + ": tensor \"absent\" is not there");
+}
+
+TEST_CASE("tensors are read straight to where they belong, from wherever they lie in the file", "[safetensors]") {
+  const ScratchFolder folder;
+  const std::string path = folder / "odd.safetensors", begin = "{\"w\":{\"dtype\":\"F32\",\"shape\":[2,40,3,3],";
+  std::string bytes = file_with(begin + "\"data_offsets\":[0,2880]}}", 2880);
+  if (bytes.size() % 4 == 0) bytes = file_with(begin + " \"data_offsets\":[0,2880]}}", 2880);
+  const size_t elements = bytes.size() - 2880;
+  REQUIRE(elements % 4 != 0);
+  for (int i = 0; i < 720; ++i) {
+    const auto value = static_cast<float>(i);
+    std::memcpy(bytes.data() + elements + 4 * i, &value, 4);
+  }
+  write_file_atomically(path, bytes);
+  const SafetensorsFile file(path);
+  const Tensor loaded = file.load("w"), same({2, 40, 3, 3}), last({2, 3, 3, 40}), wide({2, 3, 3, 40}, Dtype::f64);
+  file.load_into(same, "w", false);
+  CHECK(same_bits(same, loaded));
+  file.load_into(last, "w", true);
+  CHECK(same_bits(last, to_channels_last(loaded)));
+  file.load_into(wide, "w", true);
+  CHECK(same_bits(wide, to_channels_last(loaded).to(Dtype::f64)));
+  CHECK_THROWS_WITH(file.load_into(Tensor({3}), "w", false), Contains("[2,40,3,3] into f32[3]"));
 }
 
 TEST_CASE("a file is written as the reference implementation writes it", "[safetensors]") {

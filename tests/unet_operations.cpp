@@ -43,6 +43,7 @@ void run_once(const UNet2DConfig& config, bool checkpointing) {
   Parameters parameters;
   UNet2DModel net(Scope(parameters), config);
   parameters.allocate();
+  parameters.values().fill(0);
   parameters.require_gradients(true);
   net.set_gradient_checkpointing(checkpointing);
   const RandomStream stream(RandomPosition{});

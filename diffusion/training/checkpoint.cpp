@@ -35,8 +35,10 @@ void load_arena(const SafetensorsFile& file, const std::string& arena_name, cons
   std::map<std::string, Shape> present;
   for (const std::string& name : file.names())
     if (name.starts_with(arena_name + ".")) present[name.substr(arena_name.size() + 1)] = file.shape(name);
-  parameters.from_file(
-      arena, present, [&](const std::string& name) { return file.load(arena_name + "." + name); }, file.path());
+  const auto read = [&](const Tensor& to, const std::string& name, bool channels_last) {
+    file.load_into(to, arena_name + "." + name, channels_last);
+  };
+  parameters.from_file(arena, present, read, file.path());
 }
 
 RunSettings read_settings(JsonFields& fields) {
