@@ -3,16 +3,28 @@
 #include <filesystem>
 
 #include "diffusion/image/encode.h"
+#include "diffusion/image/gif.h"
 
 namespace stipple {
 
 namespace fs = std::filesystem;
+
+namespace {
+
+std::vector<Image> all_frames(const Film& film, int64_t nrow) {
+  std::vector<Image> frames;
+  for (size_t i = 0; i < film.size(); ++i) frames.push_back(film.frame(i, nrow));
+  return frames;
+}
+
+}  // namespace
 
 void FilmOptions::add_to(CLI::App& c) {
   const std::string group = "The denoising as pictures";
   c.add_option("--strip", strip, "PNG: for each picture a row of states and a row of predicted clean images")
       ->group(group);
   c.add_option("--frames", frames, "folder: predicted clean images as frame-000.png, frame-001.png, ...")->group(group);
+  c.add_option("--gif", gif, "GIF: the same frames, animated")->group(group);
   c.add_option("--every", every, "at every so many steps (default: ten in all)")
       ->check(CLI::Range(1, 1000000))
       ->group(group);
@@ -20,6 +32,10 @@ void FilmOptions::add_to(CLI::App& c) {
 
 void FilmOptions::check_outputs() const {
   if (!strip.empty()) check_output(strip);
+  const std::string extension = fs::path(gif).extension().string();
+  check(gif.empty() || extension == ".gif" || extension == ".GIF", "--gif {}: a name that ends in .gif is expected",
+        gif);
+  if (!gif.empty()) check_output(gif);
   if (!frames.empty()) check_output((fs::path(frames).parent_path() / "frame").string());
 }
 
@@ -33,6 +49,10 @@ std::vector<std::string> FilmOptions::write(const Film& film, int64_t nrow) cons
   if (!frames.empty()) fs::create_directory(frames);
   for (size_t i = 0; !frames.empty() && i < film.size(); ++i)
     save(fs::path(frames) / fmt::format("frame-{:03}.png", i), film.frame(i, nrow));
+  if (!gif.empty()) {
+    write_gif(gif, all_frames(film, nrow));
+    files.push_back(gif);
+  }
   return files;
 }
 

@@ -4,13 +4,13 @@
 
 namespace stipple {
 
-// --strip, --frames, --every: the denoising as pictures.
+// --strip, --frames, --gif, --every: the denoising as pictures.
 struct FilmOptions {
-  std::string strip, frames;
+  std::string strip, frames, gif;
   int64_t every = 0;
 
   void add_to(CLI::App&);
-  bool wanted() const { return !strip.empty() || !frames.empty(); }
+  bool wanted() const { return !strip.empty() || !frames.empty() || !gif.empty(); }
   void check_outputs() const;  // throws what writing would throw
   std::vector<std::string> write(const Film&, int64_t nrow) const;
 };

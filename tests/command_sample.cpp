@@ -60,13 +60,39 @@ TEST_CASE("pictures begin with a picture, and on the way to another seed", "[com
   CHECK(sample(folder, "--sampler ddim --interpolate 3-7").status == 0);
 }
 
-TEST_CASE("the denoising is written as a strip and as numbered frames", "[command]") {
+TEST_CASE("pictures are drawn towards a colour, and what that cannot mean is refused", "[command]") {
   const ScratchFolder folder;
   write_tiny_pipeline(folder / "model");
-  CHECK(sample(folder, "--sampler euler --strip strip.png --frames film --every 2").status == 0);
+  for (const char* flags :
+       {"--guide color=#808080", "--guide color=c0C0c0 --guide-scale 5 --guide-route unet --sampler ddim",
+        "--guide color=#000000 --guide-scale -1"}) {
+    INFO(flags);
+    CHECK(sample(folder, flags).status == 0);
+  }
+  fs::remove(folder / "g.png");
+  refused(folder, 1, "--guide color=#55FFAA", "#55FFAA is no grey");
+  refused(folder, 2, "--guide color=#55FFA", "\"#55FFA\" is no colour");
+  refused(folder, 2, "--guide color", "'color' is unknown");
+  refused(folder, 2, "--guide clip=rose", "'clip=rose' is unknown");
+  refused(folder, 2, "--guide-scale 40", "--guide-scale requires --guide");
+  refused(folder, 2, "--guide-route unet", "--guide-route requires --guide");
+  refused(folder, 2, "--guide color=#808080 --guide-scale nan", "nan is not a number");
+  refused(folder, 2, "--guide color=#808080 --guide-route image", "image not in {x0,unet}");
+  refused(folder, 1, "--guide color=#808080 --sampler ddim-inverse", "DDIMInverseScheduler walks away");
+  refused(folder, 1, "--guide color=#808080 --sampler ddim --prediction-type sample",
+          "predicts the clean image itself");
+}
+
+TEST_CASE("the denoising is written as a strip, as numbered frames and as a GIF", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_pipeline(folder / "model");
+  CHECK(sample(folder, "--sampler euler --strip strip.png --frames film --gif film.gif --every 2").status == 0);
+  CHECK(read_file(folder / "film.gif").starts_with("GIF89a"));
   CHECK(fs::exists(folder / "strip.png"));
   CHECK(fs::exists(folder / "film/frame-000.png"));
   CHECK(fs::exists(folder / "film/frame-001.png"));
   CHECK_FALSE(fs::exists(folder / "film/frame-002.png"));
   check_refused(sample(folder, "--frames nowhere/film"), 1, "nowhere");
+  check_refused(sample(folder, "--gif nowhere/film.gif"), 1, "nowhere");
+  check_refused(sample(folder, "--gif film.png"), 1, "a name that ends in .gif is expected");
 }
