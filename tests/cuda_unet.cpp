@@ -92,12 +92,13 @@ std::vector<StepReport> train_on(Device device, int64_t steps) {
   return reports;
 }
 
-Tensor sample_on(Device device, const std::string& sampler) {
+Tensor sample_on(Device device, const std::string& sampler, const LossGuidance& guide = {}) {
   const auto pipeline = small_pipeline(device);
   GenerateOptions o;
   o.sampler = sampler;
   o.steps = 3;
   o.seeds = {1, 2};
+  o.guide = guide;
   return generate(*pipeline, o);
 }
 
@@ -127,6 +128,15 @@ TEST_CASE("samplers draw on CUDA what they draw on the CPU", "[cuda][sampling]")
   for (const char* sampler : {"ddpm", "ddim", "euler", "heun", "dpm-solver"}) {
     INFO(sampler);
     CHECK(relative_error(sample_on(Device::cuda, sampler), sample_on(Device::cpu, sampler)) <= 1e-4);
+  }
+}
+
+TEST_CASE("pictures are guided on CUDA as on the CPU, by both routes", "[cuda][guidance]") {
+  for (GuideRoute route : {GuideRoute::x0, GuideRoute::unet}) {
+    const LossGuidance guide{color_loss({0.9, 0.1, 0.5}), 40, route};
+    const Tensor guided = sample_on(Device::cpu, "ddim", guide);
+    CHECK(relative_error(sample_on(Device::cuda, "ddim", guide), guided) <= 1e-4);
+    CHECK(relative_error(sample_on(Device::cpu, "ddim"), guided) > 1e-2);
   }
 }
 
