@@ -23,10 +23,18 @@ void check_rung(const char* rung, const OpCase& c, Dtype dtype, double tolerance
 
 }  // namespace
 
-TEST_CASE("attention's naive rung on CUDA gives what the CPU gives", "[cuda][attention]") {
-  for (const OpCase& c : OpFamily::named("attention").cases()) {
-    check_rung("naive", c, Dtype::f32, 1e-5);
-    check_rung("naive", c, Dtype::bf16, 1e-2);
+TEST_CASE("attention's slower rungs on CUDA give what the CPU gives", "[cuda][attention]") {
+  for (const char* rung : {"naive", "wide"})
+    for (const OpCase& c : OpFamily::named("attention").cases()) {
+      check_rung(rung, c, Dtype::f32, 1e-5);
+      check_rung(rung, c, Dtype::bf16, 1e-2);
+    }
+}
+
+TEST_CASE("attention with one wide head is made of matrix products", "[cuda][attention]") {
+  for (const OpCase& c : {heads_of(512, 1, 1, 65, 70), heads_of(300, 2, 1, 5, 130)}) {
+    check_rung("fastest", c, Dtype::f32, 1e-5);
+    check_rung("fastest", c, Dtype::bf16, 1e-2);
   }
 }
 
@@ -39,7 +47,7 @@ TEST_CASE("flash attention takes heads of every width, in several tiles", "[cuda
 }
 
 TEST_CASE("attention on tensor cores rounds f32 to tf32 where that is allowed, and only there", "[cuda][attention]") {
-  for (const OpCase& c : {heads_of(8, 2, 1, 20, 70), heads_of(64, 1, 1, 20, 40)}) {
+  for (const OpCase& c : {heads_of(8, 2, 1, 20, 70), heads_of(64, 1, 1, 20, 40), heads_of(264, 1, 1, 20, 40)}) {
     INFO(title(c));
     const std::vector<Tensor> inputs = make_inputs(c, Dtype::f32);
     const OpResult exact = on_cpu(c, inputs, Dtype::f32);

@@ -14,13 +14,10 @@
 namespace stipple::cuda::flash {
 namespace {
 
-template <typename Blocking>
-constexpr int kKeys = Blocking::kRowBytes <= 256   ? 64
-                      : Blocking::kRowBytes <= 512 ? 32
-                                                   : 16;  // of a tile
+constexpr int keys_of_tile(int row_bytes) { return row_bytes <= 256 ? 64 : row_bytes <= 512 ? 32 : 16; }
 
 template <typename Blocking>
-constexpr int kKeyBytes = kKeys<Blocking>* Blocking::kRowBytes;
+using Keys = Passing<Blocking, keys_of_tile(Blocking::kRowBytes), 2>;
 
 // Of the two queries whose scores a lane has a part of. The largest score is in units of the scores, before scaling.
 struct Softmax {
@@ -64,16 +61,16 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
                      const typename Blocking::Rows::T* __restrict__ v, Problem problem, int tiles) {
   using Precision = typename Blocking::Precision;
   using Rows = typename Blocking::Rows;
-  constexpr int kQueries = Blocking::kStaying, kThreads = Blocking::kThreads, kTile = kKeys<Blocking>;
+  constexpr int kQueries = Blocking::kStaying, kThreads = Blocking::kThreads;
+  constexpr int kTile = Keys<Blocking>::kTokens;
   std::byte* shared = dynamic_shared<std::byte>();
   const Rows queries{shared};
-  const auto keys = [&](int i) { return Rows{shared + Blocking::kStayingBytes + i % 2 * 2 * kKeyBytes<Blocking>}; };
-  const auto values = [&](int i) { return Rows{keys(i).at + kKeyBytes<Blocking>}; };
-  const int head = blockIdx.x / tiles, first = blockIdx.x % tiles * kQueries, row = threadIdx.x / 32 * 16;
-  const auto key_rows = problem.key_rows(k, head), value_rows = problem.key_rows(v, head);
+  const Keys<Blocking> tile{shared + Blocking::kStayingBytes};  // keys first, values second
+  const int head = blockIdx.x / tiles, first = blockIdx.x % tiles * kQueries;
+  const auto keys = problem.key_rows(k, head), values = problem.key_rows(v, head);
   const auto fetch_keys = [&](int i) {
-    fetch<kTile, kThreads>(keys(i), key_rows, i * kTile);
-    fetch<kTile, kThreads>(values(i), value_rows, i * kTile);
+    fetch<kTile, kThreads>(tile.first(i), keys, i * kTile);
+    fetch<kTile, kThreads>(tile.second(i), values, i * kTile);
     ptx::cp_async_commit();
   };
   fetch<kQueries, kThreads>(queries, problem.query_rows(q, head), first);
@@ -86,23 +83,23 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
     __syncthreads();  // tile i has come for everybody, and everybody is done with tile i - 1
     if ((i + 1) * kTile < problem.keys) fetch_keys(i + 1);
     float scores[kTile / 8][4] = {}, factor[2];
-    multiply_rows<Precision>(scores, queries, row, keys(i));
+    multiply_rows<Precision>(scores, queries, warp_row(), tile.first(i));
     hide_missing(scores, problem.keys - i * kTile);
     softmax(scores, factor, scale);
     multiply(sums, factor);
-    mix_rows<Precision>(sums, scores, values(i), 0);
+    mix_rows<Precision>(sums, scores, tile.second(i));
   }
   float inverse[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const float total = sum_of_row(softmax.total[half]);
-    const int query = first + row + half * 8 + fragment_row();
+    const int query = first + warp_row() + half * 8 + fragment_row();
     inverse[half] = 1 / total;
     if (lane() % 4 == 0 && query < problem.queries)
       lse[int64_t{head} * problem.queries + query] = softmax.largest[half] * problem.scale + logf(total);
   }
   __syncwarp();  // a warp reads and writes its own queries only
-  put_sums(queries, row, 0, sums, inverse);
+  put_sums(queries, warp_row(), sums, inverse);
   __syncthreads();
   store<kQueries, Rows::kWidth, kThreads>(problem.query_rows(y, head), queries, first, 0);
 }
@@ -115,7 +112,7 @@ void attention(AttentionOut& out, const Tensor& q, const Tensor& k, const Tensor
     using T = typename Blocking::Rows::T;
     const auto tiles = (e.queries + Blocking::kStaying - 1) / Blocking::kStaying;
     launch(attention_kernel<Blocking>, dim3(static_cast<unsigned>(tiles * e.images * e.heads)), Blocking::kThreads,
-           Blocking::kStayingBytes + 4 * kKeyBytes<Blocking>, mutable_data<T>(out.y), mutable_data<float>(out.lse),
+           Blocking::kStayingBytes + Keys<Blocking>::kBytes, mutable_data<T>(out.y), mutable_data<float>(out.lse),
            data<T>(q), data<T>(k), data<T>(v), Problem(e), static_cast<int>(tiles));
   });
 }

@@ -17,6 +17,21 @@ struct Blocking {
   static constexpr int kStayingBytes = kStaying * kRowBytes;
 };
 
+// Two tiles of kTokens tokens that go by together: one stage is fetched while another is multiplied, where there are two.
+template <typename Blocking, int kTokensOfTile, int kStageCount>
+struct Passing {
+  using Rows = typename Blocking::Rows;
+  static constexpr int kTokens = kTokensOfTile, kStages = kStageCount;
+  static constexpr int kTileBytes = kTokens * Blocking::kRowBytes, kBytes = kStages * 2 * kTileBytes;
+  std::byte* at;
+
+  __device__ Rows first(int i) const { return {at + i % kStages * 2 * kTileBytes}; }
+  __device__ Rows second(int i) const { return {first(i).at + kTileBytes}; }
+};
+
+// Where a warp's tokens begin among those that stay.
+__device__ inline int warp_row() { return threadIdx.x / 32 * 16; }
+
 // Numbers of the problem, as kernels take them.
 struct Problem {
   int heads, queries, keys, width;
@@ -54,9 +69,7 @@ void for_width(int64_t width, F&& run) {
 
 template <typename F>
 void for_blocking(Dtype dtype, bool tf32, int64_t width, F&& run) {
-  if (dtype == Dtype::bf16) return for_width<Bf16>(width, run);
-  check(dtype == Dtype::f32, "attention: computes in f32 and bf16 on cuda, got {}", name_of(dtype));
-  tf32 ? for_width<Tf32>(width, run) : for_width<F32>(width, run);
+  for_precision("attention", dtype, tf32, [&]<typename Precision>() { for_width<Precision>(width, run); });
 }
 
 }  // namespace stipple::cuda::flash

@@ -25,6 +25,14 @@ void attention_backward(const AttentionGrads& to, const Tensor& dy, const Tensor
 
 // On tensor cores. f32 goes through them in three tf32 products, or in one where `tf32`.
 
+// S and P in memory, for heads of any width.
+namespace wide {
+void attention(AttentionOut& out, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionExtents&,
+               bool tf32);
+void attention_backward(const AttentionGrads& to, const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
+                        const AttentionOut& out, const AttentionExtents&, bool tf32);
+}  // namespace wide
+
 // No P in memory.
 namespace flash {
 inline constexpr int64_t kWidest = 256;  // heads it takes

@@ -1,5 +1,5 @@
 #pragma once
-#include <type_traits>
+#include <cstring>
 
 #include "kernels/cuda/conv2d/tensor_core.h"
 #include "kernels/cuda/launch.h"
@@ -36,6 +36,8 @@ struct Tile {
   __device__ T* element(int row, int column) const {
     return reinterpret_cast<T*>(chunk(row, column / kLength)) + column % kLength;
   }
+  // The columns from there on, a whole number of lines.
+  __device__ Tile from_column(int column) const { return {at + column * sizeof(T)}; }
 };
 
 // The rows of one head of one image in q, k, v or y: `width` elements every `stride`.
@@ -49,7 +51,10 @@ struct HeadRows {
       : tokens(token_count), width(head_width), stride(int64_t{heads} * head_width) {
     first = tensor + (int64_t{head / heads} * tokens * heads + head % heads) * width;
   }
+  __device__ HeadRows(T* start, const HeadRows& of, int column)
+      : first(start + column), tokens(of.tokens), width(of.width - column), stride(of.stride) {}
   __device__ T* row(int token) const { return first + token * stride; }
+  __device__ HeadRows from_column(int column) const { return {first, *this, column}; }
   // Whether rows come in whole chunks of 16 bytes.
   __device__ bool whole() const { return width % kChunkLength<T> == 0; }
 };
@@ -58,7 +63,7 @@ struct HeadRows {
 template <int kRows, int kThreads, typename Rows, typename T>
 __device__ void fetch(const Rows& to, const HeadRows<const T>& from, int token) {
   const bool whole = from.whole();
-#pragma unroll
+#pragma unroll 1  // nobody waits for a copy here, and sums need the registers
   for (int i = threadIdx.x; i < kRows * Rows::kChunks; i += kThreads) {
     const int row = i / Rows::kChunks, chunk = i % Rows::kChunks, column = chunk * Rows::kLength;
     const int inside = token + row < from.tokens ? from.width - column : 0;  // elements from here on
@@ -92,7 +97,7 @@ __device__ void store(const HeadRows<T>& to, const Rows& from, int token, int co
 // sums[j] += rows `row` to `row` + 15 of a times rows 8 j to 8 j + 7 of b: products along rows.
 template <typename Precision, int kWide, typename Rows>
 __device__ void multiply_rows(float (&sums)[kWide][4], const Rows& a, int row, const Rows& b) {
-#pragma unroll 4
+#pragma unroll 2
   for (int step = 0; step < Rows::kSteps; ++step) {
     uint32_t raw[4], left[Precision::kParts][4];
     ptx::ldmatrix_x4(raw, a.chunk(row + lane() % 16, step * 2 + lane() / 16));
@@ -114,7 +119,7 @@ __device__ inline void as_left(uint32_t (&raw)[4], const float (*sums)[4], __nv_
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const __nv_bfloat162 pair = __floats2bfloat162_rn(sums[i / 2][i % 2 * 2], sums[i / 2][i % 2 * 2 + 1]);
-    raw[i] = reinterpret_cast<const uint32_t&>(pair);
+    std::memcpy(&raw[i], &pair, sizeof pair);
   }
 }
 // 8 columns of f32: even ones, then odd ones. Their order is free as long as the right operand's rows have the same.
@@ -136,9 +141,9 @@ __device__ void read_columns(uint32_t (&to)[1][2], const Tile<float, kWidth>& ti
     to[0][i] = __float_as_uint(*tile.element(row + fragment_column() + i, column + fragment_row()));
 }
 
-// sums += weights, 16 x 8 kDeep as sums lie, times columns from `column` on of the tile's 8 kDeep rows.
+// sums += weights, 16 x 8 kDeep as sums lie, times columns of the tile's 8 kDeep rows.
 template <typename Precision, int kDeep, int kWide, typename Rows>
-__device__ void mix_rows(float (&sums)[kWide][4], const float (&weights)[kDeep][4], const Rows& tile, int column) {
+__device__ void mix_rows(float (&sums)[kWide][4], const float (&weights)[kDeep][4], const Rows& tile) {
   using T = typename Precision::Element;
   constexpr int kFragments = 4 / static_cast<int>(sizeof(T));  // of bf16, two at a time in both directions
 #pragma unroll
@@ -149,7 +154,7 @@ __device__ void mix_rows(float (&sums)[kWide][4], const float (&weights)[kDeep][
 #pragma unroll
     for (int j = 0; j < kWide; j += kFragments) {
       uint32_t columns[kFragments][2];
-      read_columns(columns, tile, i * 8, column + j * 8);
+      read_columns(columns, tile, i * 8, j * 8);
 #pragma unroll
       for (int each = 0; each < kFragments; ++each) {
         uint32_t right[Precision::kParts][2];
@@ -160,14 +165,14 @@ __device__ void mix_rows(float (&sums)[kWide][4], const float (&weights)[kDeep][
   }
 }
 
-// Sums of 16 rows times factor, from `row` and `column` on of the tile.
+// Sums of 16 rows times factor, from `row` on of the tile.
 template <int kWide, typename Rows>
-__device__ void put_sums(const Rows& to, int row, int column, const float (&sums)[kWide][4], const float (&factor)[2]) {
+__device__ void put_sums(const Rows& to, int row, const float (&sums)[kWide][4], const float (&factor)[2]) {
 #pragma unroll
   for (int j = 0; j < kWide; ++j)
 #pragma unroll
     for (int half = 0; half < 2; ++half)
-      store_pair(to.element(row + half * 8 + fragment_row(), column + j * 8 + fragment_column()),
+      store_pair(to.element(row + half * 8 + fragment_row(), j * 8 + fragment_column()),
                  factor[half] * sums[j][half * 2], factor[half] * sums[j][half * 2 + 1]);
 }
 
@@ -190,6 +195,14 @@ __device__ void hide_missing(float (&scores)[kWide][4], int keys) {
 #pragma unroll
     for (int i = 0; i < 4; ++i)
       if (j * 8 + fragment_column() + i % 2 >= keys) scores[j][i] = -INFINITY;
+}
+
+// Calls run.operator()<Precision>() with what multiplies tensors of this dtype.
+template <typename F>
+void for_precision(const char* operation, Dtype dtype, bool tf32, F&& run) {
+  if (dtype == Dtype::bf16) return run.template operator()<Bf16>();
+  check(dtype == Dtype::f32, "{}: computes in f32 and bf16 on cuda, got {}", operation, name_of(dtype));
+  tf32 ? run.template operator()<Tf32>() : run.template operator()<F32>();
 }
 
 }  // namespace stipple::cuda

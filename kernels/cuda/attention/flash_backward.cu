@@ -1,0 +1,281 @@
+#include "kernels/cuda/attention/flash.h"
+
+// attention, rung flash: backward, on tensor cores, with no P in memory. Dao 2023, arXiv:2307.08691.
+//
+// Idea    two kernels, so that every sum is one warp's and comes in order. The first keeps queries and lets keys and
+//         values go by: dq. The second keeps keys and values and lets queries and dy go by, with scores transposed: dk
+//         and dv. Both make P again from q, k and lse; P and dS stay in registers, as left operands of products.
+//         delta is dy y at first, and dq is made with it, while the first kernel sums dS over the keys. What is left is
+//         taken back, delta += sum dS / sum P: the second kernel's rows of dS sum to zero as exactly as f32 can, and so
+//         do the gradients of biases of keys. Where all keys are one tile, dq has the better delta, too.
+// Costs   seven products where one kernel with atomic sums would need five; for heads beyond 128, dk and dv are made in
+//         two halves, each of which makes P again: nine.
+// Tried   delta from sum P dP before dq: P and dP a third time.
+
+namespace stipple::cuda::flash {
+namespace {
+
+constexpr int tokens_of_tile(int row_bytes) { return row_bytes <= 64 ? 64 : row_bytes <= 256 ? 32 : 16; }
+
+// The widest rows have one stage only: with two, a block would not fit the shared memory of small GPUs.
+constexpr int stages_of(int row_bytes) { return row_bytes <= 512 ? 2 : 1; }
+
+template <typename Blocking>
+using Moving = Passing<Blocking, tokens_of_tile(Blocking::kRowBytes), stages_of(Blocking::kRowBytes)>;
+
+// Calls step(i) for all `count` stages, when stage i has come for everybody; fetch(i) starts its copies.
+template <int kStages, typename Fetch, typename Step>
+__device__ void for_stages(int count, const Fetch& fetch, const Step& step) {
+  if (kStages > 1) fetch(0);
+  for (int i = 0; i < count; ++i) {
+    if (kStages == 1) {
+      __syncthreads();  // everybody is done with the stage before
+      fetch(i);
+    }
+    ptx::cp_async_wait<0>();
+    __syncthreads();
+    if (kStages > 1 && i + 1 < count) fetch(i + 1);
+    step(i);
+  }
+}
+
+// The part of a row's sum of dy y that one of the four lanes makes which share the row.
+template <typename T>
+__device__ float part_of_dot(const T* dy, const T* y, int width) {
+  constexpr int kLength = kChunkLength<T>;
+  float sum = 0;
+  if (width % kLength == 0) {
+    for (int c = lane() % 4 * kLength; c < width; c += 4 * kLength) {
+      const uint4 chunks[2] = {load_vector<uint4>(dy + c), load_vector<uint4>(y + c)};
+      T values[2][kLength];
+      std::memcpy(values, chunks, sizeof values);
+#pragma unroll
+      for (int j = 0; j < kLength; ++j) sum += static_cast<float>(values[0][j]) * static_cast<float>(values[1][j]);
+    }
+  } else {
+    for (int c = lane() % 4; c < width; c += 4) sum += static_cast<float>(dy[c]) * static_cast<float>(y[c]);
+  }
+  return sum;
+}
+
+// What a lane knows of its two queries.
+struct QueryRows {
+  float lse[2] = {0, 0}, delta[2] = {0, 0};   // to base 2; the estimate
+  float rest[2] = {0, 0}, total[2] = {0, 0};  // sums of dS and P
+
+  __device__ void read_lse(const float* from, int first, int queries) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+      if (const int query = first + half * 8 + fragment_row(); query < queries) lse[half] = kLog2E * from[query];
+  }
+
+  template <typename T>
+  __device__ void estimate_delta(const HeadRows<const T>& dy, const HeadRows<const T>& y, int first) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int query = first + half * 8 + fragment_row();
+      delta[half] = sum_of_row(query < dy.tokens ? part_of_dot(dy.row(query), y.row(query), dy.width) : 0);
+    }
+  }
+
+  // Scores become dS. Where these are all the keys there are, delta is exact, and of one key alone exactly its dp.
+  template <int kWide>
+  __device__ void operator()(float (&scores)[kWide][4], float (&dp)[kWide][4], float scale, bool all_keys) {
+    if (all_keys)
+      for (int half = 0; half < 2; ++half) delta[half] = __shfl_sync(0xFFFFFFFF, dp[0][half * 2], lane() / 4 * 4);
+    each(scores, dp, [&](float& score, float& gradient, int half) {
+      score = ptx::exp2_approximate(score * scale - lse[half]);
+      gradient -= delta[half];
+      total[half] += score;
+      rest[half] += score * gradient;
+    });
+    const float off[2] = {all_keys ? take_rest(0) : 0, all_keys ? take_rest(1) : 0};
+    each(scores, dp, [&](float& score, float gradient, int half) { score *= gradient - off[half]; });
+  }
+
+  template <int kWide, typename F>
+  __device__ static void each(float (&scores)[kWide][4], float (&dp)[kWide][4], const F& f) {
+#pragma unroll
+    for (int j = 0; j < kWide; ++j)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) f(scores[j][i], dp[j][i], i / 2);
+  }
+
+  // How far delta was off; it is not any longer.
+  __device__ float take_rest(int half) {
+    const float off = sum_of_row(rest[half]) / sum_of_row(total[half]);
+    delta[half] += off;
+    rest[half] = 0;
+    return off;
+  }
+
+  __device__ void store_delta(float* to, int first, int queries) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int query = first + half * 8 + fragment_row();
+      take_rest(half);
+      if (lane() % 4 == 0 && query < queries) to[query] = delta[half];
+    }
+  }
+};
+
+// dq (null: not wanted) and delta. Block (tile of queries + tiles * head of all images).
+template <typename Blocking>
+__global__ void __launch_bounds__(Blocking::kThreads, 2)
+    query_gradient_kernel(typename Blocking::Rows::T* __restrict__ dq, float* __restrict__ delta,
+                          const typename Blocking::Rows::T* __restrict__ dy,
+                          const typename Blocking::Rows::T* __restrict__ q,
+                          const typename Blocking::Rows::T* __restrict__ k,
+                          const typename Blocking::Rows::T* __restrict__ v,
+                          const typename Blocking::Rows::T* __restrict__ y, const float* __restrict__ lse,
+                          Problem problem, int tiles) {
+  using Precision = typename Blocking::Precision;
+  using Rows = typename Blocking::Rows;
+  constexpr int kQueries = Blocking::kStaying, kThreads = Blocking::kThreads;
+  constexpr int kTile = Moving<Blocking>::kTokens;
+  std::byte* shared = dynamic_shared<std::byte>();
+  const Rows queries{shared}, upstream{shared + Blocking::kStayingBytes};
+  const Moving<Blocking> tile{shared + 2 * Blocking::kStayingBytes};  // keys first, values second
+  const int head = blockIdx.x / tiles, first = blockIdx.x % tiles * kQueries;
+  const auto keys = problem.key_rows(k, head), values = problem.key_rows(v, head);
+  const auto gradients = problem.query_rows(dy, head);
+  fetch<kQueries, kThreads>(queries, problem.query_rows(q, head), first);
+  fetch<kQueries, kThreads>(upstream, gradients, first);
+  const int64_t row_of_head = int64_t{head} * problem.queries;
+  QueryRows rows;
+  rows.read_lse(lse + row_of_head, first + warp_row(), problem.queries);
+  const bool all_keys = problem.keys <= kTile;
+  if (!all_keys) rows.estimate_delta(gradients, problem.query_rows(y, head), first + warp_row());
+  const float scale = problem.scale * kLog2E;
+  float sums[Rows::kWidth / 8][4] = {};
+  const auto fetch_keys = [&](int i) {
+    fetch<kTile, kThreads>(tile.first(i), keys, i * kTile);
+    fetch<kTile, kThreads>(tile.second(i), values, i * kTile);
+    ptx::cp_async_commit();
+  };
+  for_stages<Moving<Blocking>::kStages>((problem.keys + kTile - 1) / kTile, fetch_keys, [&](int i) {
+    float scores[kTile / 8][4] = {}, dp[kTile / 8][4] = {};
+    multiply_rows<Precision>(scores, queries, warp_row(), tile.first(i));
+    multiply_rows<Precision>(dp, upstream, warp_row(), tile.second(i));
+    hide_missing(scores, problem.keys - i * kTile);
+    rows(scores, dp, scale, all_keys);
+    mix_rows<Precision>(sums, scores, tile.first(i));
+  });
+  rows.store_delta(delta + row_of_head, first + warp_row(), problem.queries);
+  if (!dq) return;
+  __syncwarp();  // a warp reads and writes its own queries only
+  put_sums(queries, warp_row(), sums, {problem.scale, problem.scale});
+  __syncthreads();
+  store<kQueries, Rows::kWidth, kThreads>(problem.query_rows(dq, head), queries, first, 0);
+}
+
+// The numbers of queries that go by, lse and delta; zero where there is no query, whose q and dy are zero, too.
+template <int kTokens>
+struct QueryNumbers {
+  float lse[kTokens], delta[kTokens];
+};
+
+template <int kThreads, int kTokens>
+__device__ void fetch_numbers(QueryNumbers<kTokens>& to, const float* lse, const float* delta, int first, int queries) {
+  for (int i = threadIdx.x; i < 2 * kTokens; i += kThreads) {
+    const int token = i % kTokens, bytes = first + token < queries ? 4 : 0;
+    const float* from = i < kTokens ? lse : delta;
+    ptx::cp_async<4>(i < kTokens ? &to.lse[token] : &to.delta[token], bytes ? from + first + token : from, bytes);
+  }
+}
+
+// Scores, transposed, become P, and dp becomes dS.
+template <int kWide>
+__device__ void score_gradients(float (&scores)[kWide][4], float (&dp)[kWide][4], const QueryNumbers<kWide * 8>& of,
+                                float scale) {
+#pragma unroll
+  for (int j = 0; j < kWide; ++j) {
+    const auto lse = load_vector<float2>(&of.lse[j * 8 + fragment_column()]);
+    const auto delta = load_vector<float2>(&of.delta[j * 8 + fragment_column()]);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      scores[j][i] = ptx::exp2_approximate(scores[j][i] * scale - kLog2E * (i % 2 ? lse.y : lse.x));
+      dp[j][i] = scores[j][i] * (dp[j][i] - (i % 2 ? delta.y : delta.x));
+    }
+  }
+}
+
+template <typename Blocking>
+constexpr int kColumns = Blocking::Rows::kWidth < 128 ? Blocking::Rows::kWidth : 128;  // of dk and dv a block makes
+
+template <typename Blocking>
+using Numbers = QueryNumbers<Moving<Blocking>::kTokens>;
+
+// dk and dv (null: not wanted). Block (tile of keys + tiles * head of all images, columns).
+template <typename Blocking>
+__global__ void __launch_bounds__(Blocking::kThreads, 2)
+    key_gradients_kernel(typename Blocking::Rows::T* __restrict__ dk, typename Blocking::Rows::T* __restrict__ dv,
+                         const typename Blocking::Rows::T* __restrict__ dy,
+                         const typename Blocking::Rows::T* __restrict__ q,
+                         const typename Blocking::Rows::T* __restrict__ k,
+                         const typename Blocking::Rows::T* __restrict__ v, const float* __restrict__ lse,
+                         const float* __restrict__ delta, Problem problem, int tiles) {
+  using Precision = typename Blocking::Precision;
+  using Rows = typename Blocking::Rows;
+  using Tiles = Moving<Blocking>;
+  constexpr int kKeys = Blocking::kStaying, kThreads = Blocking::kThreads, kWide = kColumns<Blocking> / 8;
+  using Scores = float[Tiles::kTokens / 8][4];
+  constexpr int kTile = Tiles::kTokens, kStages = Tiles::kStages;
+  std::byte* shared = dynamic_shared<std::byte>();
+  const Rows keys{shared}, values{shared + Blocking::kStayingBytes};
+  const Tiles tile{shared + 2 * Blocking::kStayingBytes};  // queries first, dy second
+  auto* numbers = reinterpret_cast<Numbers<Blocking>*>(tile.at + Tiles::kBytes);
+  const int head = blockIdx.x / tiles, first = blockIdx.x % tiles * kKeys, column = blockIdx.y * kColumns<Blocking>;
+  const auto queries = problem.query_rows(q, head), gradients = problem.query_rows(dy, head);
+  fetch<kKeys, kThreads>(keys, problem.key_rows(k, head), first);
+  fetch<kKeys, kThreads>(values, problem.key_rows(v, head), first);
+  const int64_t row_of_head = int64_t{head} * problem.queries;
+  const float scale = problem.scale * kLog2E;
+  float key_sums[kWide][4] = {}, value_sums[kWide][4] = {};
+  const auto fetch_queries = [&](int i) {
+    fetch<kTile, kThreads>(tile.first(i), queries, i * kTile);
+    fetch<kTile, kThreads>(tile.second(i), gradients, i * kTile);
+    fetch_numbers<kThreads>(numbers[i % kStages], lse + row_of_head, delta + row_of_head, i * kTile, problem.queries);
+    ptx::cp_async_commit();
+  };
+  for_stages<kStages>((problem.queries + kTile - 1) / kTile, fetch_queries, [&](int i) {
+    Scores scores = {}, dp = {};
+    multiply_rows<Precision>(scores, keys, warp_row(), tile.first(i));
+    multiply_rows<Precision>(dp, values, warp_row(), tile.second(i));
+    score_gradients(scores, dp, numbers[i % kStages], scale);
+    mix_rows<Precision>(value_sums, scores, tile.second(i).from_column(column));
+    mix_rows<Precision>(key_sums, dp, tile.first(i).from_column(column));
+  });
+  __syncwarp();  // a warp reads and writes its own keys only
+  put_sums(keys.from_column(column), warp_row(), key_sums, {problem.scale, problem.scale});
+  put_sums(values.from_column(column), warp_row(), value_sums, {1, 1});
+  __syncthreads();
+  if (dk) store<kKeys, kColumns<Blocking>, kThreads>(problem.key_rows(dk, head), keys, first, column);
+  if (dv) store<kKeys, kColumns<Blocking>, kThreads>(problem.key_rows(dv, head), values, first, column);
+}
+
+}  // namespace
+
+void attention_backward(const AttentionGrads& to, const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
+                        const AttentionOut& out, const AttentionExtents& e, bool tf32) {
+  const Tensor delta = empty_like(out.lse);
+  for_blocking(q.dtype(), tf32, e.width, [&]<typename Blocking>() {
+    using T = typename Blocking::Rows::T;
+    constexpr size_t kBytes = 2 * Blocking::kStayingBytes + Moving<Blocking>::kBytes;
+    const auto tiles = [](int64_t tokens) {
+      return static_cast<int>((tokens + Blocking::kStaying - 1) / Blocking::kStaying);
+    };
+    const auto heads = static_cast<unsigned>(e.images * e.heads);
+    if (to.dq || to.dk)
+      launch(query_gradient_kernel<Blocking>, dim3(tiles(e.queries) * heads), Blocking::kThreads, kBytes,
+             mutable_data<T>(to.dq), mutable_data<float>(delta), data<T>(dy), data<T>(q), data<T>(k), data<T>(v),
+             data<T>(out.y), data<float>(out.lse), Problem(e), tiles(e.queries));
+    if (to.dk || to.dv)
+      launch(key_gradients_kernel<Blocking>, dim3(tiles(e.keys) * heads, Blocking::Rows::kWidth / kColumns<Blocking>),
+             Blocking::kThreads, kBytes + Moving<Blocking>::kStages * sizeof(Numbers<Blocking>), mutable_data<T>(to.dk),
+             mutable_data<T>(to.dv), data<T>(dy), data<T>(q), data<T>(k), data<T>(v), data<float>(out.lse),
+             data<float>(delta), Problem(e), tiles(e.keys));
+  });
+}
+
+}  // namespace stipple::cuda::flash

@@ -1,0 +1,278 @@
+#include "kernels/cuda/attention/rungs.h"
+#include "kernels/cuda/attention/tile.h"
+#include "kernels/cuda/reduce.h"
+
+// attention, rung wide: batched matrix products on tensor cores, with S and P in memory. For heads whose rows do not fit
+// the registers: one of 512 channels, with a few hundred tokens.
+//
+// Idea    every product of attention.h is of one kind: 64 x 64 results a block, 16 rows a warp; depth goes by in stages
+//         of 128 bytes, of which cp.async fetches two ahead. Depth runs along the rows of an operand, as in q k^T, or
+//         down its columns, as in P v and dS^T q: there bf16 is transposed by ldmatrix, f32 read element by element.
+//         Between them, a warp makes a row of S to P, or rows of S and dP to P and dS, with the mean of dP under P
+//         taken off exactly: see the naive rung.
+// Costs   S (and dP) in f32, P (and dS) in the tensors' dtype are written once and read once or twice: 512 channels a
+//         head make 128 multiply-adds of every element of S in memory, 8 channels only two.
+// Tried   softmax in the first product's epilogue: a row of S is spread over several blocks.
+
+namespace stipple::cuda::wide {
+namespace {
+
+constexpr int kSide = 64, kStages = 3, kWarps = kSide / 16, kProductThreads = 32 * kWarps;
+constexpr int kTileBytes = 8 << 10, kStageBytes = 2 * kTileBytes;
+
+enum class Depth { along, down };  // the rows of an operand
+
+// Heads of a tensor [N, tokens, heads * width].
+template <typename T>
+struct Heads {
+  T* tensor;
+  int heads, tokens, width;
+  __device__ HeadRows<T> operator[](int head) const { return {tensor, head, heads, tokens, width}; }
+};
+
+// kSide rows or columns of an operand, from `first` on.
+template <typename Element, Depth kDepth>
+struct Operand {
+  using T = Element;
+  static constexpr bool kAlong = kDepth == Depth::along;
+  static constexpr int kDeep = 128 / sizeof(T);  // a stage
+  using Rows = Tile<T, kAlong ? kDeep : kSide>;
+
+  HeadRows<const T> of;
+  int first;
+
+  __device__ int depth() const { return kAlong ? of.width : of.tokens; }
+  __device__ void fetch_stage(std::byte* to, int depth) const {
+    fetch<kAlong ? kSide : kDeep, kProductThreads>(Rows{to}, of.from_column(kAlong ? depth : first),
+                                                   kAlong ? first : depth);
+  }
+};
+
+// The left fragment of 16 rows, of step `step`.
+template <typename T>
+__device__ void read_left(uint32_t (&to)[4], const Operand<T, Depth::along>&, std::byte* tile, int row, int step) {
+  const typename Operand<T, Depth::along>::Rows rows{tile};
+  ptx::ldmatrix_x4(to, rows.chunk(row + lane() % 16, step * 2 + lane() / 16));
+}
+__device__ void read_left(uint32_t (&to)[4], const Operand<__nv_bfloat16, Depth::down>&, std::byte* tile, int row,
+                          int step) {
+  const Operand<__nv_bfloat16, Depth::down>::Rows rows{tile};
+  ptx::ldmatrix_x4_trans(to, rows.chunk(step * 16 + lane() % 8 + lane() / 16 * 8, row / 8 + lane() / 8 % 2));
+}
+__device__ void read_left(uint32_t (&to)[4], const Operand<float, Depth::down>&, std::byte* tile, int row, int step) {
+  const Operand<float, Depth::down>::Rows rows{tile};
+  for (int i = 0; i < 4; ++i)
+    to[i] = __float_as_uint(*rows.element(step * 8 + lane() % 4 + i / 2 * 4, row + fragment_row() + i % 2 * 8));
+}
+
+// Two right fragments, of columns from `column` on.
+template <typename T>
+__device__ void read_right(uint32_t (&to)[2][2], const Operand<T, Depth::along>&, std::byte* tile, int column,
+                           int step) {
+  const typename Operand<T, Depth::along>::Rows rows{tile};
+  uint32_t raw[4];
+  ptx::ldmatrix_x4(raw, rows.chunk(column + lane() / 16 * 8 + lane() % 8, step * 2 + lane() / 8 % 2));
+  to[0][0] = raw[0], to[0][1] = raw[1], to[1][0] = raw[2], to[1][1] = raw[3];
+}
+__device__ void read_right(uint32_t (&to)[2][2], const Operand<__nv_bfloat16, Depth::down>&, std::byte* tile,
+                           int column, int step) {
+  read_columns(to, Operand<__nv_bfloat16, Depth::down>::Rows{tile}, step * 16, column);
+}
+__device__ void read_right(uint32_t (&to)[2][2], const Operand<float, Depth::down>&, std::byte* tile, int column,
+                           int step) {
+  const Operand<float, Depth::down>::Rows rows{tile};
+  for (int j = 0; j < 2; ++j)
+    for (int i = 0; i < 2; ++i)
+      to[j][i] = __float_as_uint(*rows.element(step * 8 + lane() % 4 + i * 4, column + j * 8 + fragment_row()));
+}
+
+// sums += the product of a stage.
+template <typename Precision, typename Left, typename Right>
+__device__ void multiply(float (&sums)[kSide / 8][4], const Left& left, const Right& right, std::byte* stage, int row) {
+#pragma unroll
+  for (int step = 0; step < 4; ++step) {
+    uint32_t raw[4], a[Precision::kParts][4];
+    read_left(raw, left, stage, row, step);
+    split<Precision>(a, raw);
+#pragma unroll
+    for (int j = 0; j < kSide / 8; j += 2) {
+      uint32_t pair[2][2];
+      read_right(pair, right, stage + kTileBytes, j * 8, step);
+#pragma unroll
+      for (int each = 0; each < 2; ++each) {
+        uint32_t b[Precision::kParts][2];
+        split<Precision>(b, pair[each]);
+        Precision::multiply(sums[j + each], a, b);
+      }
+    }
+  }
+}
+
+// to = left right. Block (tile, head of all images).
+template <typename Precision, Depth kLeft, Depth kRight, typename Out>
+__global__ void __launch_bounds__(kProductThreads)
+    product_kernel(Heads<Out> to, Heads<const typename Precision::Element> left_heads,
+                   Heads<const typename Precision::Element> right_heads) {
+  using T = typename Precision::Element;
+  std::byte* shared = dynamic_shared<std::byte>();
+  const int across = (to.width + kSide - 1) / kSide, head = blockIdx.y;
+  const int row = blockIdx.x / across * kSide, column = blockIdx.x % across * kSide;
+  const Operand<T, kLeft> left{left_heads[head], row};
+  const Operand<T, kRight> right{right_heads[head], column};
+  constexpr int kDeep = Operand<T, kLeft>::kDeep;
+  const int stages = (right.depth() + kDeep - 1) / kDeep;
+  const auto stage = [&](int i) { return shared + i % kStages * kStageBytes; };
+  const auto fetch_stage = [&](int i) {
+    if (i < stages) left.fetch_stage(stage(i), i * kDeep), right.fetch_stage(stage(i) + kTileBytes, i * kDeep);
+    ptx::cp_async_commit();
+  };
+  for (int i = 0; i < kStages - 1; ++i) fetch_stage(i);
+  float sums[kSide / 8][4] = {};
+  for (int i = 0; i < stages; ++i) {
+    ptx::cp_async_wait<kStages - 2>();
+    __syncthreads();  // stage i has come for everybody, and everybody is done with stage i - 1
+    fetch_stage(i + kStages - 1);
+    multiply<Precision>(sums, left, right, stage(i), threadIdx.x / 32 * 16);
+  }
+  __syncthreads();
+  const Tile<Out, kSide> results{shared};
+  put_sums(results, threadIdx.x / 32 * 16, sums, {1, 1});
+  __syncthreads();
+  store<kSide, kSide, kProductThreads>(to[head].from_column(column), results, row, 0);
+}
+
+template <typename Precision, Depth kLeft, Depth kRight, typename Out>
+void product(const Heads<Out>& to, const Heads<const typename Precision::Element>& left,
+             const Heads<const typename Precision::Element>& right, const AttentionExtents& e) {
+  if (!to.tensor) return;
+  const int tiles = (to.tokens + kSide - 1) / kSide * ((to.width + kSide - 1) / kSide);
+  launch(product_kernel<Precision, kLeft, kRight, Out>, dim3(tiles, static_cast<unsigned>(e.images * e.heads)),
+         kProductThreads, kStages * kStageBytes, to, left, right);
+}
+
+constexpr int kRows = kThreads / 32;  // a block, a warp each
+
+// A row of S, and what is made of it: `keys` numbers, then zeros up to `padded`.
+struct ScoreRow {
+  int64_t number, start;
+  int keys, padded;
+
+  __device__ ScoreRow(int key_count, int row_length)
+      : number(global_thread() / 32), start(number * row_length), keys(key_count), padded(row_length) {}
+  template <typename F>
+  __device__ void each(const F& f) const {
+    for (int s = lane(); s < padded; s += 32) f(start + s, s < keys);
+  }
+};
+
+__device__ float warp_max(float x) {
+  for (int distance = 16; distance > 0; distance /= 2) x = fmaxf(x, __shfl_xor_sync(kAllLanes, x, distance));
+  return x;
+}
+
+template <typename T>
+__global__ void probabilities_kernel(T* __restrict__ p, float* __restrict__ lse, const float* __restrict__ scores,
+                                     int keys, int padded, float scale, int64_t rows) {
+  const ScoreRow row(keys, padded);
+  if (row.number >= rows) return;
+  float largest = -INFINITY, total = 0;
+  row.each([&](int64_t i, bool inside) { largest = fmaxf(largest, inside ? scale * scores[i] : -INFINITY); });
+  largest = warp_max(largest);
+  row.each([&](int64_t i, bool inside) { total += inside ? expf(scale * scores[i] - largest) : 0; });
+  total = warp_sum(total);
+  row.each([&](int64_t i, bool inside) { p[i] = inside ? expf(scale * scores[i] - largest) / total : 0; });
+  if (lane() == 0) lse[row.number] = largest + logf(total);
+}
+
+// P and dS, times the scale. delta starts from dp of the first key: of one key alone dS is then exactly zero.
+template <typename T>
+__global__ void score_gradients_kernel(T* __restrict__ p, T* __restrict__ ds, const float* __restrict__ scores,
+                                       const float* __restrict__ dp, const float* __restrict__ lse, int keys,
+                                       int padded, float scale, int64_t rows) {
+  const ScoreRow row(keys, padded);
+  if (row.number >= rows) return;
+  const float first = dp[row.start], log_total = lse[row.number];
+  const auto share = [&](int64_t i) { return expf(scale * scores[i] - log_total); };
+  float rest = 0, total = 0;
+  row.each([&](int64_t i, bool inside) {
+    const float here = inside ? share(i) : 0;
+    total += here;
+    rest += here * (dp[i] - first);
+  });
+  const float delta = first + warp_sum(rest) / warp_sum(total);
+  row.each([&](int64_t i, bool inside) {
+    const float here = inside ? share(i) : 0;
+    p[i] = here;
+    ds[i] = scale * here * (dp[i] - delta);
+  });
+}
+
+// Matrices of all heads, [heads of all images, queries, padded keys].
+struct ScoreMatrices {
+  const AttentionExtents& e;
+  int64_t padded;
+
+  explicit ScoreMatrices(const AttentionExtents& extents) : e(extents), padded((e.keys + 7) / 8 * 8) {}
+  Tensor make(Dtype dtype) const { return Tensor({e.rows(), padded}, dtype, Device::cuda); }
+  template <typename T>
+  Heads<T> heads(T* tensor) const {
+    return {tensor, 1, static_cast<int>(e.queries), static_cast<int>(padded)};
+  }
+};
+
+template <typename T>
+Heads<T> heads_of(T* tensor, int64_t tokens, const AttentionExtents& e) {
+  return {tensor, static_cast<int>(e.heads), static_cast<int>(tokens), static_cast<int>(e.width)};
+}
+
+template <typename Precision>
+void forward(AttentionOut& out, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionExtents& e) {
+  using T = typename Precision::Element;
+  const ScoreMatrices matrices(e);
+  const Tensor scores = matrices.make(Dtype::f32), p = matrices.make(q.dtype());
+  product<Precision, Depth::along, Depth::along>(matrices.heads(mutable_data<float>(scores)),
+                                                 heads_of(data<T>(q), e.queries, e), heads_of(data<T>(k), e.keys, e),
+                                                 e);
+  launch(probabilities_kernel<T>, blocks_for(e.rows(), kRows), kThreads, 0, mutable_data<T>(p),
+         mutable_data<float>(out.lse), data<float>(scores), static_cast<int>(e.keys), static_cast<int>(matrices.padded),
+         e.scale(), e.rows());
+  product<Precision, Depth::along, Depth::down>(heads_of(mutable_data<T>(out.y), e.queries, e),
+                                                matrices.heads(data<T>(p)), heads_of(data<T>(v), e.keys, e), e);
+}
+
+template <typename Precision>
+void backward(const AttentionGrads& to, const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
+              const AttentionOut& out, const AttentionExtents& e) {
+  using T = typename Precision::Element;
+  const ScoreMatrices matrices(e);
+  const Tensor scores = matrices.make(Dtype::f32), dp = matrices.make(Dtype::f32);
+  const Tensor p = matrices.make(q.dtype()), ds = matrices.make(q.dtype());
+  const auto queries = [&](const Tensor& x) { return heads_of(data<T>(x), e.queries, e); };
+  const auto keys = [&](const Tensor& x) { return heads_of(data<T>(x), e.keys, e); };
+  product<Precision, Depth::along, Depth::along>(matrices.heads(mutable_data<float>(scores)), queries(q), keys(k), e);
+  product<Precision, Depth::along, Depth::along>(matrices.heads(mutable_data<float>(dp)), queries(dy), keys(v), e);
+  launch(score_gradients_kernel<T>, blocks_for(e.rows(), kRows), kThreads, 0, mutable_data<T>(p), mutable_data<T>(ds),
+         data<float>(scores), data<float>(dp), data<float>(out.lse), static_cast<int>(e.keys),
+         static_cast<int>(matrices.padded), e.scale(), e.rows());
+  product<Precision, Depth::along, Depth::down>(heads_of(mutable_data<T>(to.dq), e.queries, e),
+                                                matrices.heads(data<T>(ds)), keys(k), e);
+  product<Precision, Depth::down, Depth::down>(heads_of(mutable_data<T>(to.dk), e.keys, e), matrices.heads(data<T>(ds)),
+                                               queries(q), e);
+  product<Precision, Depth::down, Depth::down>(heads_of(mutable_data<T>(to.dv), e.keys, e), matrices.heads(data<T>(p)),
+                                               queries(dy), e);
+}
+
+}  // namespace
+
+void attention(AttentionOut& out, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionExtents& e,
+               bool tf32) {
+  for_precision("attention", q.dtype(), tf32, [&]<typename Precision>() { forward<Precision>(out, q, k, v, e); });
+}
+
+void attention_backward(const AttentionGrads& to, const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
+                        const AttentionOut& out, const AttentionExtents& e, bool tf32) {
+  for_precision("attention", q.dtype(), tf32,
+                [&]<typename Precision>() { backward<Precision>(to, dy, q, k, v, out, e); });
+}
+
+}  // namespace stipple::cuda::wide
