@@ -20,6 +20,12 @@ void device_poison(void* block, size_t bytes) { check_call(cudaMemsetAsync(block
 
 constexpr MemorySource kDeviceMemory{device_allocate, device_release, device_poison};
 
+int attribute(cudaDeviceAttr wanted) {
+  int value = 0;
+  check_call(cudaDeviceGetAttribute(&value, wanted, 0), "cuda: device attribute");
+  return value;
+}
+
 cudaMemcpyKind direction(Device to, Device from) {
   if (from == Device::cpu) return cudaMemcpyHostToDevice;
   return to == Device::cpu ? cudaMemcpyDeviceToHost : cudaMemcpyDeviceToDevice;
@@ -45,12 +51,13 @@ cudaStream_t stream() {
 void synchronize() { check_call(cudaStreamSynchronize(stream()), "cuda"); }
 
 int multiprocessors() {
-  static const int count = [] {
-    int value = 0;
-    check_call(cudaDeviceGetAttribute(&value, cudaDevAttrMultiProcessorCount, 0), "cuda: device attribute");
-    return value;
-  }();
+  static const int count = attribute(cudaDevAttrMultiProcessorCount);
   return count;
+}
+
+size_t most_shared_bytes() {
+  static const int bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+  return static_cast<size_t>(bytes);
 }
 
 bool is_built() { return true; }

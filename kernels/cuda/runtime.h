@@ -21,6 +21,7 @@ cudaStream_t stream();  // the compute stream
 void synchronize();     // until the GPU has done all it was told; an error inside a captured graph
 
 int multiprocessors();
+size_t most_shared_bytes();  // a block can ask for
 
 // A place in the stream, and the time the GPU came by it.
 class Event {

@@ -1,0 +1,29 @@
+#pragma once
+#include "kernels/group_norm.h"
+
+// The ladder of group_norm, one file a rung. x is f32 or bf16 and has elements. `fits` says whether a rung can take x.
+
+namespace stipple::cuda {
+
+namespace naive {
+void group_norm(GroupNormOut& out, const Tensor& x, const Tensor& gamma, const Tensor& beta, const GroupNormOptions&);
+void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma,
+                         const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions&);
+}  // namespace naive
+
+namespace two_pass {
+bool fits(const Tensor& x, const GroupNormOptions&);
+void group_norm(GroupNormOut& out, const Tensor& x, const Tensor& gamma, const Tensor& beta, const GroupNormOptions&);
+void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma,
+                         const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions&);
+}  // namespace two_pass
+
+namespace one_pass {
+bool fits(const Tensor& x, const GroupNormOptions&);
+bool backward_fits(const Tensor& x, const GroupNormOptions&);
+void group_norm(GroupNormOut& out, const Tensor& x, const Tensor& gamma, const Tensor& beta, const GroupNormOptions&);
+void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma,
+                         const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions&);
+}  // namespace one_pass
+
+}  // namespace stipple::cuda
