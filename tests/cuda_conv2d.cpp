@@ -1,3 +1,7 @@
+#include <bit>
+#include <cmath>
+
+#include "kernels/conv2d.h"
 #include "kernels/cuda/precision.h"
 #include "tests/cuda_twins.h"
 #include "tests/rung_guard.h"
@@ -54,6 +58,21 @@ TEST_CASE("conv2d on tensor cores cuts large problems into tiles and splits the 
       check_close(on_cuda(c, inputs, dtype), on_cpu(c, inputs, dtype), dtype == Dtype::f32 ? 1e-5 : 1e-2);
     }
   }
+}
+
+TEST_CASE("what is not a number stays so on tensor cores, and infinity leaves nothing finite", "[cuda][conv2d]") {
+  Tensor w = Tensor::full({8, 1, 1, 32}, 0.5);
+  for (const uint32_t bits : {0x7FFFFFFFu, 0xFFFFFFFFu, 0x7FC00000u, 0x7F800000u})
+    for (const bool tf32 : {false, true}) {
+      Tensor x = Tensor::full({1, 2, 2, 32}, 1);
+      x.mutable_data<float>()[40] = std::bit_cast<float>(bits);  // in the second pixel
+      cuda::allow_tf32(tf32);
+      const Tensor y = kernels::conv2d(x.to(Device::cuda), w.to(Device::cuda), {}, {}).to(Device::cpu);
+      cuda::allow_tf32(false);
+      INFO(std::hex << bits << (tf32 ? " tf32" : " f32"));
+      CHECK(y.data<float>()[0] == Approx(16));
+      CHECK(!std::isfinite(y.data<float>()[8]));
+    }
 }
 
 }  // namespace stipple

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/conv2d/rungs.h"
+#include "kernels/cuda/conv2d/stage_fetcher.h"
 #include "kernels/cuda/conv2d/tensor_core.h"
 #include "kernels/cuda/conv2d/turned_weight.h"
 #include "kernels/cuda/launch.h"
@@ -11,10 +12,9 @@
 // conv2d, rung mma: an implicit matrix product on tensor cores (sm_80 and up), for forward and input gradient.
 //
 // Idea    a block computes 128 pixels x 64 or 128 filters. Depth, which is the window (r, s, c), goes by in stages of
-//         64 bytes a row; cp.async fetches three stages ahead of the one that is multiplied. A row of a tile is 4
-//         chunks of 16 bytes, and chunk c of row i lies at place c ^ (i / 2): the eight rows that ldmatrix reads at
-//         once then lie in eight different groups of banks. Each of 8 warps keeps 64 x 32 (or 32 x 32) sums in
-//         registers: 16 products for 6 ldmatrix. Sums leave through shared memory, in whole 16 bytes.
+//         64 bytes a row; cp.async fetches three stages ahead of the one that is multiplied (stage_fetcher.h). Each of
+//         8 warps keeps 64 x 32 (or 32 x 32) sums in registers: 16 products for 6 ldmatrix. Sums leave through shared
+//         memory, in whole 16 bytes.
 //         The input gradient is the same product over turned weights (turned_weight.h); with stride 2, one product for
 //         each parity of (h, w), of 1, 2, 2 and 4 taps.
 //         Maps of few tiles split depth over blocks; partial sums meet in a fixed order.
@@ -24,11 +24,8 @@
 namespace stipple::cuda::mma {
 namespace {
 
-constexpr int kRows = 128, kStages = 4;
-constexpr int kChunk = 16, kChunks = 4, kRowBytes = kChunk * kChunks;  // of a stage
-constexpr int kWarps = kThreads / 32;
-constexpr int kRowsAtOnce = kThreads / kChunks;  // that the block fetches, a chunk a thread
-constexpr int kPad = 8;                          // elements behind a row of results in shared memory
+constexpr int kStages = 4, kWarps = kThreads / 32;
+constexpr int kPad = 8;  // elements behind a row of results in shared memory
 
 // How the block's warps share the tile.
 template <int kColumns>
@@ -39,123 +36,44 @@ struct WarpTile {
   __device__ static int column() { return threadIdx.x / 32 % kAcross * 32; }
 };
 
-__device__ inline std::byte* chunk_at(std::byte* tile, int row, int chunk) {
-  return tile + row * kRowBytes + ((chunk ^ (row / 2)) % kChunks) * kChunk;
-}
+// sums += stages' products, each in two steps of 32 bytes of depth.
+template <typename Precision, int kColumns>
+class Multiplier {
+  using Warp = WarpTile<kColumns>;
 
-// The place in the window that a thread's chunk has reached.
-struct Tap {
-  int r, s, c;
-  __device__ Tap(const Correlation& g, int e) : r(e / g.c / max(1, g.s)), s(e / g.c % max(1, g.s)), c(e % g.c) {}
-  __device__ void advance(const Correlation& g, int steps) {
-    for (c += steps; c >= g.c; c -= g.c)
-      if (++s == g.s) s = 0, ++r;
-  }
-};
-
-// Fetches a thread's share of every stage: one chunk of some rows of x's windows, and of some filters.
-// kWhole: channels come in whole chunks, so that a chunk belongs to one tap; else it is fetched element by element.
-template <typename T, int kColumns, bool kWhole>
-class Fetcher {
  public:
-  __device__ Fetcher(const Correlation& geometry, const T* x, const T* weight, int row, int column, int depth)
-      : g(geometry), weight_(weight), e_(depth + threadIdx.x % kChunks * kLength), tap_(g, e_), first_filter_(column) {
-#pragma unroll
-    for (int i = 0; i < kFetches; ++i) {
-      const int pixel = row + threadIdx.x / kChunks + i * kRowsAtOnce, map = g.rows * g.columns;
-      const int inside = pixel % map;
-      image_[i] = x + int64_t{pixel / map} * g.h * g.w * g.c;
-      h_[i] = pixel < g.pixels() ? inside / g.columns * g.stride - g.top : kNowhere;
-      w_[i] = inside % g.columns * g.stride - g.left;
-    }
-  }
+  __device__ Multiplier()
+      : left_(chunk_offset(Warp::row() + lane() % 16, lane() / 16)),
+        right_(chunk_offset(Warp::column() + lane() / 16 * 8 + lane() % 8, lane() / 8 % 2)) {}
 
-  // Starts the copies of the next stage.
-  __device__ void operator()(std::byte* a, std::byte* b) {
-    const int row = threadIdx.x / kChunks, chunk = threadIdx.x % kChunks;
+  __device__ void operator()(float (&sums)[Warp::kHigh][Warp::kWide][4], const std::byte* a, const std::byte* b) const {
 #pragma unroll
-    for (int i = 0; i < kFetches; ++i) fetch_window(chunk_at(a, row + i * kRowsAtOnce, chunk), i);
+    for (int step = 0; step < kChunks / 2; ++step) {
+      uint32_t left[Warp::kHigh][Precision::kParts][4], right[Warp::kWide][Precision::kParts][2];
 #pragma unroll
-    for (int i = 0; i < kColumns / kRowsAtOnce; ++i)
-      fetch_filter(chunk_at(b, row + i * kRowsAtOnce, chunk), first_filter_ + row + i * kRowsAtOnce);
-    e_ += kChunks * kLength;
-    tap_.advance(g, kChunks * kLength);
+      for (int i = 0; i < Warp::kHigh; ++i) {
+        uint32_t raw[4];
+        ptx::ldmatrix_x4(raw, a + (left_ ^ step * 2 * kChunk) + i * 16 * kRowBytes);
+        split<Precision>(left[i], raw);
+      }
+#pragma unroll
+      for (int j = 0; j < Warp::kWide; j += 2) {
+        uint32_t raw[4];
+        ptx::ldmatrix_x4(raw, b + (right_ ^ step * 2 * kChunk) + j * 8 * kRowBytes);
+        const uint32_t even[2] = {raw[0], raw[1]}, odd[2] = {raw[2], raw[3]};
+        split<Precision>(right[j], even);
+        split<Precision>(right[j + 1], odd);
+      }
+#pragma unroll
+      for (int i = 0; i < Warp::kHigh; ++i)
+#pragma unroll
+        for (int j = 0; j < Warp::kWide; ++j) Precision::multiply(sums[i][j], left[i], right[j]);
+    }
   }
 
  private:
-  static constexpr int kLength = kChunk / sizeof(T), kFetches = kRows / kRowsAtOnce;
-  static constexpr int kNowhere = -(1 << 29);  // a row above every picture
-
-  __device__ const T* source(int i, const Tap& tap) const {
-    const int h = h_[i] + tap.r, w = w_[i] + tap.s;
-    const bool inside = tap.r < g.r && static_cast<unsigned>(h) < static_cast<unsigned>(g.h) &&
-                        static_cast<unsigned>(w) < static_cast<unsigned>(g.w);
-    return inside ? image_[i] + (int64_t{h} * g.w + w) * g.c + tap.c : nullptr;
-  }
-
-  __device__ void fetch_window(std::byte* to, int i) const {
-    if constexpr (kWhole) {
-      const T* from = source(i, tap_);
-      ptx::cp_async<kChunk>(to, from ? from : image_[i], from ? kChunk : 0);
-    } else {
-      Tap tap = tap_;
-      for (int j = 0; j < kLength; ++j, tap.advance(g, 1)) {
-        const T* from = source(i, tap);
-        reinterpret_cast<T*>(to)[j] = from ? *from : T(0.f);
-      }
-    }
-  }
-
-  __device__ void fetch_filter(std::byte* to, int filter) const {
-    const int64_t at = int64_t{filter} * g.window() + e_;
-    if constexpr (kWhole) {
-      const bool inside = filter < g.filters && e_ < g.window();
-      ptx::cp_async<kChunk>(to, inside ? weight_ + at : weight_, inside ? kChunk : 0);
-    } else {
-      for (int j = 0; j < kLength; ++j) {
-        const bool inside = filter < g.filters && e_ + j < g.window();
-        reinterpret_cast<T*>(to)[j] = inside ? weight_[at + j] : T(0.f);
-      }
-    }
-  }
-
-  const Correlation& g;
-  const T* weight_;
-  int e_;
-  Tap tap_;
-  int first_filter_;
-  const T* image_[kFetches];
-  int h_[kFetches], w_[kFetches];
+  int left_, right_;  // where this lane's first rows lie in a tile; two chunks on is a bit turned
 };
-
-// sums += one stage's product, in two steps of 32 bytes of depth.
-template <typename Precision, int kColumns, int kHigh, int kWide>
-__device__ void multiply(float (&sums)[kHigh][kWide][4], std::byte* a, std::byte* b) {
-  using Warp = WarpTile<kColumns>;
-#pragma unroll
-  for (int step = 0; step < kChunks / 2; ++step) {
-    uint32_t left[kHigh][Precision::kParts][4], right[kWide][Precision::kParts][2];
-#pragma unroll
-    for (int i = 0; i < kHigh; ++i) {
-      uint32_t raw[4];
-      ptx::ldmatrix_x4(raw, chunk_at(a, Warp::row() + i * 16 + lane() % 16, step * 2 + lane() / 16));
-      split<Precision>(left[i], raw);
-    }
-#pragma unroll
-    for (int j = 0; j < kWide; j += 2) {
-      uint32_t raw[4];
-      ptx::ldmatrix_x4(raw,
-                       chunk_at(b, Warp::column() + j * 8 + lane() / 16 * 8 + lane() % 8, step * 2 + lane() / 8 % 2));
-      const uint32_t even[2] = {raw[0], raw[1]}, odd[2] = {raw[2], raw[3]};
-      split<Precision>(right[j], even);
-      split<Precision>(right[j + 1], odd);
-    }
-#pragma unroll
-    for (int i = 0; i < kHigh; ++i)
-#pragma unroll
-      for (int j = 0; j < kWide; ++j) Precision::multiply(sums[i][j], left[i], right[j]);
-  }
-}
 
 // The tile of results in shared memory, with the bias.
 template <typename Out, int kColumns, int kHigh, int kWide>
@@ -201,7 +119,7 @@ constexpr size_t shared_bytes() {
 
 // Block (tile, split): y of split i lies i * split_stride elements after the first's.
 template <typename Precision, typename Out, int kColumns, bool kWhole>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     conv2d_mma_kernel(Out* __restrict__ y, Placement at, int64_t split_stride,
                       const typename Precision::Element* __restrict__ x,
                       const typename Precision::Element* __restrict__ weight, const float* __restrict__ bias,
@@ -214,7 +132,9 @@ __global__ void __launch_bounds__(kThreads)
   const int row = blockIdx.x / across * kRows, column = blockIdx.x % across * kColumns;
   const int all = (g.window() + kStageDepth - 1) / kStageDepth, first = blockIdx.y * stages_a_split;
   const int stages = min(stages_a_split, all - first);
-  Fetcher<T, kColumns, kWhole> fetch(g, x, weight, row, column, first * kStageDepth);
+  using Fetcher = std::conditional_t<kWhole, ChunkFetcher<T, kColumns>, ElementFetcher<T, kColumns>>;
+  Fetcher fetch(g, x, weight, row, column, first * kStageDepth);
+  const Multiplier<Precision, kColumns> multiply;
   const auto stage = [&](int i) { return shared + i % kStages * kStageBytes; };
   for (int i = 0; i < kStages - 1; ++i) {
     if (i < stages) fetch(stage(i), stage(i) + kRows * kRowBytes);
@@ -227,7 +147,7 @@ __global__ void __launch_bounds__(kThreads)
     const int next = i + kStages - 1;
     if (next < stages) fetch(stage(next), stage(next) + kRows * kRowBytes);
     ptx::cp_async_commit();
-    multiply<Precision, kColumns>(sums, stage(i), stage(i) + kRows * kRowBytes);
+    multiply(sums, stage(i), stage(i) + kRows * kRowBytes);
   }
   __syncthreads();
   Out* tile = reinterpret_cast<Out*>(shared);
@@ -286,11 +206,10 @@ void correlate_tiles(const Tensor& y, const Placement& at, const Tensor& x, cons
 template <typename Precision>
 void correlate(const Tensor& y, const Placement& at, const Tensor& x, const Tensor& weight, const float* bias,
                const Correlation& g) {
-  constexpr int kLength = kChunk / sizeof(typename Precision::Element);
   if (g.pixels() == 0 || g.filters == 0) return;
-  if (g.c % kLength != 0) return correlate_tiles<Precision, 64, false>(y, at, x, weight, bias, g);
-  if constexpr (Precision::kParts == 1)  // the parts of f32 would leave one block a multiprocessor: 132 registers
-    if (g.filters > 64) return correlate_tiles<Precision, 128, true>(y, at, x, weight, bias, g);
+  if (!ChunkFetcher<typename Precision::Element, 64>::takes(g))
+    return correlate_tiles<Precision, 64, false>(y, at, x, weight, bias, g);
+  if (g.filters > 64) return correlate_tiles<Precision, 128, true>(y, at, x, weight, bias, g);
   correlate_tiles<Precision, 64, true>(y, at, x, weight, bias, g);
 }
 

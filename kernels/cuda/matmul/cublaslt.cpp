@@ -55,8 +55,8 @@ struct Description {
 
   Description(const MatmulOperand& a, const MatmulOperand& b, const Tensor& bias) {
     const bool tf32 = a.of.dtype() == Dtype::f32 && allows_tf32();
-    check_call(
-        cublasLtMatmulDescCreate(&is, tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F), "product");
+    check_call(cublasLtMatmulDescCreate(&is, tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F),
+               "product");
     set(CUBLASLT_MATMUL_DESC_TRANSA, operation(b.transpose));
     set(CUBLASLT_MATMUL_DESC_TRANSB, operation(a.transpose));
     if (!bias) return;
