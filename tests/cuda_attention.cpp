@@ -1,5 +1,7 @@
+#include "kernels/adamw.h"
 #include "kernels/attention.h"
 #include "kernels/cuda/precision.h"
+#include "kernels/matmul.h"
 #include "tests/cuda_twins.h"
 #include "tests/rung_guard.h"
 
@@ -16,9 +18,8 @@ OpCase heads_of(int64_t width, int64_t heads, int64_t n, int64_t queries, int64_
 
 void check_rung(const char* rung, const OpCase& c, Dtype dtype, double tolerance) {
   const RungGuard guard("ATTENTION_CUDA", rung);
-  INFO(rung << ' ' << name_of(dtype) << ' ' << title(c));
-  const std::vector<Tensor> inputs = make_inputs(c, dtype);
-  check_close(on_cuda(c, inputs, dtype), on_cpu(c, inputs, dtype), tolerance);
+  INFO(rung << ' ' << title(c));
+  check_twins(c, dtype, tolerance);
 }
 
 }  // namespace
@@ -59,8 +60,25 @@ TEST_CASE("attention on tensor cores rounds f32 to tf32 where that is allowed, a
   }
 }
 
-TEST_CASE("a rung of attention that there is not is an error", "[cuda][attention]") {
+// A bias of keys adds the same to all scores of a query, so its gradient, the sum of dk over the keys, is zero.
+TEST_CASE("gradients of a bias of keys cancel in every rung of attention on CUDA", "[cuda][attention]") {
+  const OpCase c = heads_of(16, 2, 2, 80, 150);
+  const std::vector<Tensor> inputs = make_inputs(c, Dtype::f32);
+  for (const char* rung : {"naive", "wide", "flash"}) {
+    INFO(rung);
+    const RungGuard guard("ATTENTION_CUDA", rung);
+    const Tensor dk = on_cuda(c, inputs, Dtype::f32).gradients[1];
+    const Tensor of_bias = kernels::matmul(Tensor::full({1, 300}, 1), dk.reshape({300, 32}));
+    CHECK(kernels::squared_norm(of_bias) <= 1e-12 * kernels::squared_norm(dk));
+  }
+}
+
+TEST_CASE("a rung of attention that there is not, or that cannot, is an error", "[cuda][attention]") {
   const Tensor x = Tensor::full({1, 2, 1024}, 1, Dtype::f32, Device::cuda);
+  {
+    const RungGuard guard("ATTENTION_CUDA", "flush");
+    CHECK_THROWS_WITH(kernels::attention(x, x, x, 1), Contains("naive, wide, flash, fastest"));
+  }
   const RungGuard guard("ATTENTION_CUDA", "flash");
   CHECK_THROWS_WITH(kernels::attention(x, x, x, 1), Contains("heads of up to 256 channels, got 1024"));
 }

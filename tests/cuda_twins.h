@@ -1,4 +1,5 @@
 #pragma once
+#include "tensor/allocator.h"
 #include "tests/catch.h"
 #include "tests/compare.h"
 #include "tests/op_cases.h"
@@ -34,6 +35,26 @@ inline void check_close(const OpResult& cuda, const OpResult& cpu, double tolera
     INFO("gradient of input " << i);
     CHECK(relative_error(cuda.gradients[i], cpu.gradients[i]) <= tolerance);
   }
+}
+
+inline void check_same_bits(const OpResult& a, const OpResult& b) {
+  CHECK(same_bits(a.y, b.y));
+  for (size_t i = 0; i < a.gradients.size(); ++i) {
+    INFO("gradient of input " << i);
+    CHECK(same_bits(a.gradients[i], b.gradients[i]));
+  }
+}
+
+// Close to the CPU's result, from memory that is NaN before it is written, and the same bits in a second run.
+inline void check_twins(const OpCase& c, Dtype dtype, double tolerance) {
+  INFO(name_of(dtype));
+  const std::vector<Tensor> inputs = make_inputs(c, dtype);
+  allocator_of(Device::cuda).set_poison(true);
+  const OpResult first = on_cuda(c, inputs, dtype);
+  allocator_of(Device::cuda).set_poison(false);
+  check_close(first, on_cpu(c, inputs, dtype), tolerance);
+  INFO("a second run");
+  check_same_bits(on_cuda(c, inputs, dtype), first);
 }
 
 }  // namespace stipple

@@ -44,16 +44,15 @@ struct Tile {
 template <typename T>
 struct HeadRows {
   T* first;
-  int tokens, width;
-  int64_t stride;
+  int tokens, width, stride;
 
   __device__ HeadRows(T* tensor, int head, int heads, int token_count, int head_width)
-      : tokens(token_count), width(head_width), stride(int64_t{heads} * head_width) {
+      : tokens(token_count), width(head_width), stride(heads * head_width) {
     first = tensor + (int64_t{head / heads} * tokens * heads + head % heads) * width;
   }
   __device__ HeadRows(T* start, const HeadRows& of, int column)
       : first(start + column), tokens(of.tokens), width(of.width - column), stride(of.stride) {}
-  __device__ T* row(int token) const { return first + token * stride; }
+  __device__ T* row(int token) const { return first + int64_t{token} * stride; }
   __device__ HeadRows from_column(int column) const { return {first, *this, column}; }
   // Whether rows come in whole chunks of 16 bytes.
   __device__ bool whole() const { return width % kChunkLength<T> == 0; }

@@ -110,7 +110,7 @@ __device__ void multiply(float (&sums)[kSide / 8][4], const Left& left, const Ri
 
 // to = left right. Block (tile, head of all images).
 template <typename Precision, Depth kLeft, Depth kRight, typename Out>
-__global__ void __launch_bounds__(kProductThreads)
+__global__ void __launch_bounds__(kProductThreads, 4)
     product_kernel(Heads<Out> to, Heads<const typename Precision::Element> left_heads,
                    Heads<const typename Precision::Element> right_heads) {
   using T = typename Precision::Element;
