@@ -38,8 +38,9 @@ void guide(SamplingOptions& options, const LossGuidance& guidance, const Sampler
   options.differentiable = guidance.route == GuideRoute::unet;
   options.guide = [guidance, &sampler](size_t index, Var& sample, Var& model_output) {
     if (index % static_cast<size_t>(sampler.order()) != 0) return;
+    const double c = sampler.input_scale(index);
     const Tensor dx = gradient(guidance, sampler, index, sample, model_output);
-    sample = sample.detach() - guidance.scale * Var(dx);
+    sample = sample.detach() - guidance.scale / (c * c) * Var(dx);
   };
 }
 

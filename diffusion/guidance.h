@@ -6,16 +6,18 @@
 
 // Guidance by a loss: pictures are drawn towards whatever a function of their predicted clean images finds small.
 //
-//   x_0 = clip(a x + b m)          Sampler::predicted_clean() of the state x and the network's answer m
-//   x <- x - scale dL(x_0) / dx    then the sampler's step from there, with the same m
+//   x_0 = clip(a x + b m)                 Sampler::predicted_clean() of the state x and the network's answer m
+//   x <- x - scale / c^2 dL(x_0) / dx     then the sampler's step from there, with the same m
 //
-// the loop of Hugging Face's diffusion course (unit 2, "Fine-Tuning and Guidance"). Heun's second look at a step
+// c is Sampler::input_scale(): 1 for DDPM, DDIM and DPM-Solver, where this is the loop of Hugging Face's diffusion
+// course (unit 2, "Fine-Tuning and Guidance"). It is what the network sees, c x, that moves by scale dL/d(c x): the
+// states of Euler and Heun are larger by 1 / c, and so a scale means the same to them. Heun's second look at a step
 // corrects a slope and is left alone. Where x_0 is clipped nothing pulls: that keeps large scales from overshooting,
-// and samplers that do not clip (DPM-Solver without thresholding, above all) want small ones.
+// and samplers that do not clip take smaller ones.
 //
 // The gradient goes one of two routes:
 //   x0     m is held constant, so dx_0/dx = a. Costs next to nothing; a = 1/sqrt(abar) is 124 where noise is strongest
-//          (t = 975, the usual linear schedule), 1 for Euler and Heun, whose states are larger by as much.
+//          (t = 975, the usual linear schedule).
 //   unet   through m too: a backward pass of the network every step. Weaker at the same scale, and more faithful to
 //          what the network knows (Chung et al. 2022, arXiv:2209.14687, eq. 16, take the same gradient). Weights are
 //          frozen: they get no gradient, and only what the gradient of the picture needs is kept.

@@ -69,6 +69,8 @@ TEST_CASE("pictures are drawn towards a colour, and what that cannot mean is ref
     INFO(flags);
     CHECK(sample(folder, flags).status == 0);
   }
+  write_png(folder / "in.png", tiny_picture(2));
+  CHECK(sample(folder, "--guide color=#808080 --sampler ddim --init-image in.png --invert").status == 0);
   fs::remove(folder / "g.png");
   refused(folder, 1, "--guide color=#55FFAA", "#55FFAA is no grey");
   refused(folder, 2, "--guide color=#55FFA", "\"#55FFA\" is no colour");

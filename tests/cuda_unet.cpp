@@ -133,7 +133,7 @@ TEST_CASE("samplers draw on CUDA what they draw on the CPU", "[cuda][sampling]")
 
 TEST_CASE("pictures are guided on CUDA as on the CPU, by both routes", "[cuda][guidance]") {
   for (GuideRoute route : {GuideRoute::x0, GuideRoute::unet}) {
-    const LossGuidance guide{color_loss({0.9, 0.1, 0.5}), 40, route};
+    const LossGuidance guide{color_loss({0.9}), 40, route};
     const Tensor guided = sample_on(Device::cpu, "ddim", guide);
     CHECK(relative_error(sample_on(Device::cuda, "ddim", guide), guided) <= 1e-4);
     CHECK(relative_error(sample_on(Device::cpu, "ddim"), guided) > 1e-2);

@@ -2,6 +2,7 @@
 
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "autograd/ops.h"
 #include "diffusion/generate.h"
@@ -115,6 +116,8 @@ TEST_CASE("guided pictures are nearer to the colour, with every sampler and by b
       GenerateOptions o = towards(0.9, route);
       o.sampler = sampler;
       if (o.sampler == "dpm-solver") o.scheduler = {{"thresholding", "true"}};
+      if (o.sampler == "heun") o.scheduler = {{"clip_sample", "true"}};
+      if (o.sampler.starts_with("euler")) o.guide.scale = 0.01;  // they never clip
       const double guided = distance_to(0.9, generate(*pipeline, o));
       o.guide.scale = 0;
       const double plain = distance_to(0.9, generate(*pipeline, o));
@@ -179,6 +182,20 @@ TEST_CASE("frozen weights are given no gradient, and route x0 records nothing of
   CHECK(recorded.count("conv2d") == 1);
   CHECK_FALSE(pipeline->parameters.gradients().defined());
   for (const Parameter& parameter : pipeline->parameters.all()) { CHECK_FALSE(Var(parameter).requires_grad()); }
+}
+
+TEST_CASE("the pictures of a network in training record nothing of it", "[guidance]") {
+  const auto pipeline = tiny_pipeline();
+  pipeline->parameters.require_gradients(true);
+  std::set<std::string> recorded;
+  const OperationWatch watch([&](const std::string& operation) { recorded.insert(operation); });
+  GenerateOptions o = towards(0.9, GuideRoute::x0);
+  generate(*pipeline, o);
+  CHECK(recorded.count("conv2d") == 0);
+  o.guide = {};
+  recorded.clear();
+  generate(*pipeline, o);
+  CHECK(recorded.empty());
 }
 
 TEST_CASE("route unet keeps what the picture's gradient needs and no more; afterwards nothing is left", "[guidance]") {

@@ -34,8 +34,8 @@ CASES = [
     dict(scheduler="DDIMScheduler", route="unet", keys=COSINE | X0 | dict(clip_sample_range=2.0)),
     dict(scheduler="DDPMScheduler", route="unet"),
     dict(scheduler="DPMSolverMultistepScheduler", route="x0", keys=dict(thresholding=True)),
-    dict(scheduler="EulerDiscreteScheduler", route="x0"),
-    dict(scheduler="EulerDiscreteScheduler", route="unet"),
+    dict(scheduler="EulerDiscreteScheduler", route="x0", scale=0.02),
+    dict(scheduler="EulerDiscreteScheduler", route="unet", scale=0.02),
 ]
 
 
@@ -74,6 +74,8 @@ def guided(unet, scheduler, case: dict, start: torch.Tensor, noise: list) -> dic
             prediction = prediction.detach()
         loss = color_loss(predicted_clean(scheduler, prediction, t, x))
         gradient = torch.autograd.grad(loss * case["scale"], x)[0]
+        if isinstance(scheduler, diffusers.EulerDiscreteScheduler):  # not the course's: a scale means the same to all
+            gradient = gradient * (scheduler.sigmas[scheduler.step_index] ** 2 + 1)
         prediction = prediction.detach()
         answer = step(scheduler, prediction, t, x.detach() - gradient, noise[k], {})
         x = answer.prev_sample
