@@ -1,6 +1,6 @@
 """Loading the 256-pixel network (113,673,219 parameters) and drawing one picture in 4 DDIM steps, beside diffusers.
 
-    python bench/load.py FOLDER [--rounds 3] [--threads N] [--stipple build/release/stipple]
+    python bench/load.py [FOLDER] [--rounds 3] [--threads N] [--stipple build/release/stipple]
 
 FOLDER is made, with random weights, where it is not there. Prints a Markdown table of medians. stipple's figures are of
 the whole process, from its start; diffusers' count from from_pretrained on, without its imports, but for one row, which
@@ -66,7 +66,7 @@ def median(measured: list[dict[str, float]]) -> dict[str, float]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("out/random-256"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--stipple", default="build/release/stipple")

@@ -182,6 +182,22 @@ TEST_CASE("of free blocks the smallest that fits is taken", "[allocator]") {
   allocator.deallocate(above, 64);
 }
 
+TEST_CASE("blocks of neighbouring segments stay two", "[allocator]") {
+  alignas(64) static std::byte memory[2048];
+  static int64_t given = 0;
+  const auto allocate = [](size_t) -> void* { return memory + 1024 * given++; };
+  CachingAllocator allocator({allocate, [](void*) { --given; }, [](void*, size_t) {}, 64, 1024});
+  void *first = allocator.allocate(1024), *second = allocator.allocate(512), *third = allocator.allocate(512);
+  REQUIRE(second == memory + 1024);
+  allocator.deallocate(second, 512);
+  allocator.deallocate(first, 1024);
+  allocator.release_cached();
+  CHECK(given == 1);
+  allocator.deallocate(third, 512);
+  allocator.release_cached();
+  CHECK(given == 0);
+}
+
 TEST_CASE("whatever the order of requests, blocks never overlap and nothing is lost", "[allocator]") {
   CachingAllocator allocator;
   std::mt19937 draw(1);
