@@ -217,6 +217,20 @@ TEST_CASE("route unet keeps what the picture's gradient needs and no more; after
   CHECK(frozen < trained);
 }
 
+TEST_CASE("guidance moves the picture once a step, Heun's second look apart", "[guidance]") {
+  const auto pipeline = tiny_pipeline();
+  int calls = 0;
+  GenerateOptions o = towards(0.9, GuideRoute::x0);
+  o.guide.loss = [&](const Var& clean) { return ++calls, mean(clean); };
+  o.guide.scale = 0.01;
+  for (const char* sampler : {"heun", "ddim"}) {
+    calls = 0;
+    o.sampler = sampler;
+    generate(*pipeline, o);
+    CHECK(calls == o.steps);
+  }
+}
+
 TEST_CASE("guidance refuses what it cannot do", "[guidance]") {
   const auto pipeline = tiny_pipeline();
   GenerateOptions o = towards(0.5, GuideRoute::x0);
