@@ -37,8 +37,9 @@ elseif(STIPPLE_CUDA STREQUAL nvcc)
   set(CMAKE_CUDA_ARCHITECTURES 80-real 90a-real CACHE STRING "GPUs to compile for")
   enable_language(CUDA)
   set_target_properties(stipple_core PROPERTIES CUDA_ARCHITECTURES "${CMAKE_CUDA_ARCHITECTURES}")
-  # nvcc cannot check format strings while it compiles.
-  target_compile_options(stipple_core PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 --Werror=all-warnings -DFMT_CONSTEVAL= -DFMT_USE_CONSTEXPR=1>)
+  # Warnings are errors, spilled registers among them. nvcc cannot check format strings while it compiles.
+  target_compile_options(stipple_core PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 --Werror=all-warnings
+    -Xptxas=--warn-on-spills,--warning-as-error -DFMT_CONSTEVAL= -DFMT_USE_CONSTEXPR=1>)
   find_package(CUDAToolkit REQUIRED)
   target_sources(stipple_core PRIVATE kernels/cuda/matmul/cublaslt.cpp)
   target_link_libraries(stipple_core PRIVATE CUDA::cudart CUDA::cublasLt)
