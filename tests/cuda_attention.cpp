@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
 #include "kernels/cuda/precision.h"
@@ -61,15 +63,16 @@ TEST_CASE("attention on tensor cores rounds f32 to tf32 where that is allowed, a
 }
 
 // A bias of keys adds the same to all scores of a query, so its gradient, the sum of dk over the keys, is zero.
-TEST_CASE("gradients of a bias of keys cancel in every rung of attention on CUDA", "[cuda][attention]") {
-  const OpCase c = heads_of(16, 2, 2, 80, 150);
+TEST_CASE("gradients of a bias of keys cancel in attention on tensor cores", "[cuda][attention]") {
+  OpCase c = heads_of(16, 2, 2, 80, 150);
+  c.inputs[2].mean = 10;  // so that dP has a large mean, and what is left of it shows
   const std::vector<Tensor> inputs = make_inputs(c, Dtype::f32);
-  for (const char* rung : {"naive", "wide", "flash"}) {
+  for (const char* rung : {"wide", "flash"}) {
     INFO(rung);
     const RungGuard guard("ATTENTION_CUDA", rung);
     const Tensor dk = on_cuda(c, inputs, Dtype::f32).gradients[1];
     const Tensor of_bias = kernels::matmul(Tensor::full({1, 300}, 1), dk.reshape({300, 32}));
-    CHECK(kernels::squared_norm(of_bias) <= 1e-12 * kernels::squared_norm(dk));
+    CHECK(std::sqrt(kernels::squared_norm(of_bias) / kernels::squared_norm(dk)) <= 5e-6);
   }
 }
 

@@ -53,7 +53,6 @@ __device__ void multiply(float (&sums)[kWide][4], const float (&factor)[2]) {
     for (int i = 0; i < 4; ++i) sums[j][i] *= factor[i / 2];
 }
 
-// Block (tile of queries + tiles * head of all images).
 template <typename Blocking>
 __global__ void __launch_bounds__(Blocking::kThreads, 2)
     attention_kernel(typename Blocking::Rows::T* __restrict__ y, float* __restrict__ lse,
@@ -61,19 +60,18 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
                      const typename Blocking::Rows::T* __restrict__ v, Problem problem, int tiles) {
   using Precision = typename Blocking::Precision;
   using Rows = typename Blocking::Rows;
-  constexpr int kQueries = Blocking::kStaying, kThreads = Blocking::kThreads;
-  constexpr int kTile = Keys<Blocking>::kTokens;
+  constexpr int kThreads = Blocking::kThreads, kTile = Keys<Blocking>::kTokens;
   std::byte* shared = dynamic_shared<std::byte>();
   const Rows queries{shared};
   const Keys<Blocking> tile{shared + Blocking::kStayingBytes};  // keys first, values second
-  const int head = blockIdx.x / tiles, first = blockIdx.x % tiles * kQueries;
-  const auto keys = problem.key_rows(k, head), values = problem.key_rows(v, head);
+  const Place<Blocking> place(problem, tiles);
+  const auto keys = place.key_rows(k), values = place.key_rows(v);
   const auto fetch_keys = [&](int i) {
     fetch<kTile, kThreads>(tile.first(i), keys, i * kTile);
     fetch<kTile, kThreads>(tile.second(i), values, i * kTile);
     ptx::cp_async_commit();
   };
-  fetch<kQueries, kThreads>(queries, problem.query_rows(q, head), first);
+  fetch_staying<Blocking>(queries, place.query_rows(q), place.first);
   fetch_keys(0);
   const float scale = problem.scale * kLog2E;
   Softmax softmax;
@@ -93,27 +91,26 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const float total = sum_of_row(softmax.total[half]);
-    const int query = first + warp_row() + half * 8 + fragment_row();
+    const int query = place.warp_token() + half * 8 + fragment_row();
     inverse[half] = 1 / total;
-    if (lane() % 4 == 0 && query < problem.queries)
-      lse[int64_t{head} * problem.queries + query] = softmax.largest[half] * problem.scale + logf(total);
+    if (lane() % 4 == 0 && query < problem.queries && place.warp_queries() >= 0)
+      lse[place.warp_queries() + query] = softmax.largest[half] * problem.scale + logf(total);
   }
   __syncwarp();  // a warp reads and writes its own queries only
   put_sums(queries, warp_row(), sums, inverse);
   __syncthreads();
-  store<kQueries, Rows::kWidth, kThreads>(problem.query_rows(y, head), queries, first, 0);
+  store_staying<Blocking, Rows::kWidth>(place.query_rows(y), queries, place.first, 0);
 }
 
 }  // namespace
 
 void attention(AttentionOut& out, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionExtents& e,
                bool tf32) {
-  for_blocking(q.dtype(), tf32, e.width, [&]<typename Blocking>() {
+  for_blocking(q.dtype(), tf32, e, [&]<typename Blocking>() {
     using T = typename Blocking::Rows::T;
-    const auto tiles = (e.queries + Blocking::kStaying - 1) / Blocking::kStaying;
-    launch(attention_kernel<Blocking>, dim3(static_cast<unsigned>(tiles * e.images * e.heads)), Blocking::kThreads,
+    launch(attention_kernel<Blocking>, dim3(blocks_of<Blocking>(e.queries, e)), Blocking::kThreads,
            Blocking::kStayingBytes + Keys<Blocking>::kBytes, mutable_data<T>(out.y), mutable_data<float>(out.lse),
-           data<T>(q), data<T>(k), data<T>(v), Problem(e), static_cast<int>(tiles));
+           data<T>(q), data<T>(k), data<T>(v), Problem(e), tiles_of<Blocking>(e.queries));
   });
 }
 

@@ -6,14 +6,15 @@
 
 namespace stipple::cuda::flash {
 
-// kWidth: elements of a row in shared memory, what a head's channels are rounded up to.
-template <typename P, int kWidth>
+// kWidth: elements of a row in shared memory, what the channels of kHeadCount heads side by side are rounded up to. With
+// two heads, each has half the warps, and its own rows among those that stay; the other's columns there are zero.
+template <typename P, int kWidth, int kHeadCount = 1>
 struct Blocking {
   using Precision = P;
   using Rows = Tile<typename Precision::Element, kWidth>;
-  static constexpr int kRowBytes = Rows::kRowBytes;
-  static constexpr int kWarps = kRowBytes <= 512 ? 4 : 2, kThreads = 32 * kWarps;
-  static constexpr int kStaying = 16 * kWarps;  // tokens, 16 a warp
+  static constexpr int kHeads = kHeadCount, kRowBytes = Rows::kRowBytes;
+  static constexpr int kWarps = kRowBytes <= 512 ? 4 * kHeads : 2, kThreads = 32 * kWarps;
+  static constexpr int kStaying = 16 * kWarps, kTokens = kStaying / kHeads;  // rows, 16 a warp
   static constexpr int kStayingBytes = kStaying * kRowBytes;
 };
 
@@ -29,7 +30,7 @@ struct Passing {
   __device__ Rows second(int i) const { return {first(i).at + kTileBytes}; }
 };
 
-// Where a warp's tokens begin among those that stay.
+// Where a warp's rows begin among those that stay.
 __device__ inline int warp_row() { return threadIdx.x / 32 * 16; }
 
 // Numbers of the problem, as kernels take them.
@@ -43,22 +44,100 @@ struct Problem {
         keys(static_cast<int>(e.keys)),
         width(static_cast<int>(e.width)),
         scale(e.scale()) {}
-  template <typename T>
-  __device__ HeadRows<T> query_rows(T* tensor, int head) const {
-    return {tensor, head, heads, queries, width};
+};
+
+// What a block works on: a tile of tokens of the heads that share a row. Block (tile + tiles * such heads of all images).
+template <typename Blocking>
+struct Place {
+  const Problem& problem;
+  int image, head, first;  // head: the first of them; first: the tile's first token
+
+  __device__ Place(const Problem& p, int tiles) : problem(p), first(blockIdx.x % tiles * Blocking::kTokens) {
+    const int groups = (p.heads + Blocking::kHeads - 1) / Blocking::kHeads, group = blockIdx.x / tiles;
+    image = group / groups;
+    head = group % groups * Blocking::kHeads;
   }
   template <typename T>
-  __device__ HeadRows<T> key_rows(T* tensor, int head) const {
-    return {tensor, head, heads, keys, width};
+  __device__ HeadRows<T> query_rows(T* tensor) const {
+    return rows(tensor, problem.queries);
+  }
+  template <typename T>
+  __device__ HeadRows<T> key_rows(T* tensor) const {
+    return rows(tensor, problem.keys);
+  }
+
+  // The first token of a warp's rows, and its head's first row of P in memory: -1 where there is no such head.
+  __device__ int warp_token() const { return first + warp_row() % Blocking::kTokens; }
+  __device__ int64_t warp_queries() const { return queries_of(warp_row() / Blocking::kTokens); }
+  __device__ int64_t queries_of(int which) const {
+    return head + which < problem.heads ? (int64_t{image} * problem.heads + head + which) * problem.queries : -1;
+  }
+  // The rows of that head alone.
+  template <typename T>
+  __device__ HeadRows<T> warp_head_rows(T* tensor) const {
+    const auto all = query_rows(tensor);
+    return {all.first + warp_row() / Blocking::kTokens * problem.width, all.tokens, problem.width, all.stride};
+  }
+
+ private:
+  template <typename T>
+  __device__ HeadRows<T> rows(T* tensor, int tokens) const {
+    const int stride = problem.heads * problem.width;
+    return {tensor + int64_t{image} * tokens * stride + head * problem.width, tokens,
+            min(Blocking::kHeads, problem.heads - head) * problem.width, stride};
   }
 };
 
-constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;
+// Starts copies of the rows that stay.
+template <typename Blocking, typename T>
+__device__ void fetch_staying(const typename Blocking::Rows& to, const HeadRows<const T>& from, int token) {
+  if constexpr (Blocking::kHeads == 1) {
+    fetch<Blocking::kStaying, Blocking::kThreads>(to, from, token);
+  } else {
+    for (int i = threadIdx.x; i < Blocking::kTokens * 4; i += Blocking::kThreads) {
+      const int chunk = i % 2, head = i / 2 % 2 ^ chunk, column = chunk * kChunkLength<T>;
+      const int t = i / 4 ^ head * 2;  // both heads' rows of one token would meet in the same banks
+      const bool inside = head == chunk && token + t < from.tokens && column < from.width;
+      ptx::cp_async<kChunkBytes>(to.chunk(head * Blocking::kTokens + t, chunk),
+                                 inside ? from.row(token + t) + column : from.first, inside ? kChunkBytes : 0);
+    }
+  }
+}
 
-// Calls run.operator()<Blocking>() with the narrowest that takes heads of this width.
+// Columns from `column` on of the rows that stay, back to memory; kColumns of them lie at the same place in the tile.
+template <typename Blocking, int kColumns, typename T>
+__device__ void store_staying(const HeadRows<T>& to, const typename Blocking::Rows& from, int token, int column) {
+  if constexpr (Blocking::kHeads == 1) {
+    store<Blocking::kStaying, kColumns, Blocking::kThreads>(to, from, token, column);
+  } else {
+    for (int i = threadIdx.x; i < Blocking::kStaying; i += Blocking::kThreads) {
+      const int head = i % 2, t = i / 2, first = head * kChunkLength<T>;
+      if (token + t < to.tokens && first < to.width)
+        store_vector(to.row(token + t) + first, load_vector<uint4>(from.chunk(head * Blocking::kTokens + t, head)));
+    }
+  }
+}
+
+// How many blocks one tile after another takes.
+template <typename Blocking>
+int tiles_of(int64_t tokens) {
+  return static_cast<int>((tokens + Blocking::kTokens - 1) / Blocking::kTokens);
+}
+template <typename Blocking>
+unsigned blocks_of(int64_t tokens, const AttentionExtents& e) {
+  const int64_t groups = (e.heads + Blocking::kHeads - 1) / Blocking::kHeads;
+  return static_cast<unsigned>(tiles_of<Blocking>(tokens) * e.images * groups);
+}
+
+constexpr float kLog2E = 1.44269504f;
+
+// Calls run.operator()<Blocking>() with the narrowest that takes heads of this width. A head of 8 in bf16 is half a
+// sector of memory: two go together.
 template <typename Precision, typename F>
-void for_width(int64_t width, F&& run) {
+void for_width(int64_t width, int64_t heads, F&& run) {
   constexpr int kNarrowest = 32 / static_cast<int>(sizeof(typename Precision::Element));
+  if constexpr (kNarrowest == 16)
+    if (width == 8 && heads > 1) return run.template operator()<Blocking<Precision, kNarrowest, 2>>();
   if (width <= kNarrowest) return run.template operator()<Blocking<Precision, kNarrowest>>();
   if (width <= 32) return run.template operator()<Blocking<Precision, 32>>();
   if (width <= 64) return run.template operator()<Blocking<Precision, 64>>();
@@ -68,8 +147,8 @@ void for_width(int64_t width, F&& run) {
 }
 
 template <typename F>
-void for_blocking(Dtype dtype, bool tf32, int64_t width, F&& run) {
-  for_precision("attention", dtype, tf32, [&]<typename Precision>() { for_width<Precision>(width, run); });
+void for_blocking(Dtype dtype, bool tf32, const AttentionExtents& e, F&& run) {
+  for_precision("attention", dtype, tf32, [&]<typename Precision>() { for_width<Precision>(e.width, e.heads, run); });
 }
 
 }  // namespace stipple::cuda::flash

@@ -119,7 +119,7 @@ struct QueryRows {
   }
 };
 
-// dq (null: not wanted) and delta. Block (tile of queries + tiles * head of all images).
+// dq (null: not wanted) and delta.
 template <typename Blocking>
 __global__ void __launch_bounds__(Blocking::kThreads, 2)
     query_gradient_kernel(typename Blocking::Rows::T* __restrict__ dq, float* __restrict__ delta,
@@ -131,21 +131,20 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
                           Problem problem, int tiles) {
   using Precision = typename Blocking::Precision;
   using Rows = typename Blocking::Rows;
-  constexpr int kQueries = Blocking::kStaying, kThreads = Blocking::kThreads;
-  constexpr int kTile = Moving<Blocking>::kTokens;
+  constexpr int kThreads = Blocking::kThreads, kTile = Moving<Blocking>::kTokens;
   std::byte* shared = dynamic_shared<std::byte>();
   const Rows queries{shared}, upstream{shared + Blocking::kStayingBytes};
   const Moving<Blocking> tile{shared + 2 * Blocking::kStayingBytes};  // keys first, values second
-  const int head = blockIdx.x / tiles, first = blockIdx.x % tiles * kQueries;
-  const auto keys = problem.key_rows(k, head), values = problem.key_rows(v, head);
-  const auto gradients = problem.query_rows(dy, head);
-  fetch<kQueries, kThreads>(queries, problem.query_rows(q, head), first);
-  fetch<kQueries, kThreads>(upstream, gradients, first);
-  const int64_t row_of_head = int64_t{head} * problem.queries;
+  const Place<Blocking> place(problem, tiles);
+  const auto keys = place.key_rows(k), values = place.key_rows(v);
+  fetch_staying<Blocking>(queries, place.query_rows(q), place.first);
+  fetch_staying<Blocking>(upstream, place.query_rows(dy), place.first);
   QueryRows rows;
-  rows.read_lse(lse + row_of_head, first + warp_row(), problem.queries);
+  const int64_t row_of_head = place.warp_queries();
+  const bool missing = row_of_head < 0;  // such a head has no queries
+  rows.read_lse(lse + row_of_head, place.warp_token(), missing ? 0 : problem.queries);
   const bool all_keys = problem.keys <= kTile;
-  if (!all_keys) rows.estimate_delta(gradients, problem.query_rows(y, head), first + warp_row());
+  if (!all_keys && !missing) rows.estimate_delta(place.warp_head_rows(dy), place.warp_head_rows(y), place.warp_token());
   const float scale = problem.scale * kLog2E;
   float sums[Rows::kWidth / 8][4] = {};
   const auto fetch_keys = [&](int i) {
@@ -161,12 +160,12 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
     rows(scores, dp, scale, all_keys);
     mix_rows<Precision>(sums, scores, tile.first(i));
   });
-  rows.store_delta(delta + row_of_head, first + warp_row(), problem.queries);
+  rows.store_delta(delta + row_of_head, place.warp_token(), missing ? 0 : problem.queries);
   if (!dq) return;
   __syncwarp();  // a warp reads and writes its own queries only
   put_sums(queries, warp_row(), sums, {problem.scale, problem.scale});
   __syncthreads();
-  store<kQueries, Rows::kWidth, kThreads>(problem.query_rows(dq, head), queries, first, 0);
+  store_staying<Blocking, Rows::kWidth>(place.query_rows(dq), queries, place.first, 0);
 }
 
 // The numbers of queries that go by, lse and delta; zero where there is no query, whose q and dy are zero, too.
@@ -176,11 +175,13 @@ struct QueryNumbers {
 };
 
 template <int kThreads, int kTokens>
-__device__ void fetch_numbers(QueryNumbers<kTokens>& to, const float* lse, const float* delta, int first, int queries) {
+__device__ void fetch_numbers(QueryNumbers<kTokens>& to, const float* lse, const float* delta, int64_t row_of_head,
+                              int first, int queries) {
   for (int i = threadIdx.x; i < 2 * kTokens; i += kThreads) {
-    const int token = i % kTokens, bytes = first + token < queries ? 4 : 0;
+    const int token = i % kTokens, bytes = row_of_head >= 0 && first + token < queries ? 4 : 0;
     const float* from = i < kTokens ? lse : delta;
-    ptx::cp_async<4>(i < kTokens ? &to.lse[token] : &to.delta[token], bytes ? from + first + token : from, bytes);
+    ptx::cp_async<4>(i < kTokens ? &to.lse[token] : &to.delta[token], bytes ? from + row_of_head + first + token : from,
+                     bytes);
   }
 }
 
@@ -206,7 +207,7 @@ constexpr int kColumns = Blocking::Rows::kWidth < 128 ? Blocking::Rows::kWidth :
 template <typename Blocking>
 using Numbers = QueryNumbers<Moving<Blocking>::kTokens>;
 
-// dk and dv (null: not wanted). Block (tile of keys + tiles * head of all images, columns).
+// dk and dv (null: not wanted), part blockIdx.y of their columns.
 template <typename Blocking>
 __global__ void __launch_bounds__(Blocking::kThreads, 2)
     key_gradients_kernel(typename Blocking::Rows::T* __restrict__ dk, typename Blocking::Rows::T* __restrict__ dv,
@@ -218,31 +219,33 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
   using Precision = typename Blocking::Precision;
   using Rows = typename Blocking::Rows;
   using Tiles = Moving<Blocking>;
-  constexpr int kKeys = Blocking::kStaying, kThreads = Blocking::kThreads, kWide = kColumns<Blocking> / 8;
+  constexpr int kThreads = Blocking::kThreads, kHeads = Blocking::kHeads, kWide = kColumns<Blocking> / 8;
   using Scores = float[Tiles::kTokens / 8][4];
   constexpr int kTile = Tiles::kTokens, kStages = Tiles::kStages;
   std::byte* shared = dynamic_shared<std::byte>();
   const Rows keys{shared}, values{shared + Blocking::kStayingBytes};
   const Tiles tile{shared + 2 * Blocking::kStayingBytes};  // queries first, dy second
   auto* numbers = reinterpret_cast<Numbers<Blocking>*>(tile.at + Tiles::kBytes);
-  const int head = blockIdx.x / tiles, first = blockIdx.x % tiles * kKeys, column = blockIdx.y * kColumns<Blocking>;
-  const auto queries = problem.query_rows(q, head), gradients = problem.query_rows(dy, head);
-  fetch<kKeys, kThreads>(keys, problem.key_rows(k, head), first);
-  fetch<kKeys, kThreads>(values, problem.key_rows(v, head), first);
-  const int64_t row_of_head = int64_t{head} * problem.queries;
+  const Place<Blocking> place(problem, tiles);
+  const int column = blockIdx.y * kColumns<Blocking>;
+  const auto queries = place.query_rows(q), gradients = place.query_rows(dy);
+  fetch_staying<Blocking>(keys, place.key_rows(k), place.first);
+  fetch_staying<Blocking>(values, place.key_rows(v), place.first);
   const float scale = problem.scale * kLog2E;
   float key_sums[kWide][4] = {}, value_sums[kWide][4] = {};
   const auto fetch_queries = [&](int i) {
     fetch<kTile, kThreads>(tile.first(i), queries, i * kTile);
     fetch<kTile, kThreads>(tile.second(i), gradients, i * kTile);
-    fetch_numbers<kThreads>(numbers[i % kStages], lse + row_of_head, delta + row_of_head, i * kTile, problem.queries);
+    for (int which = 0; which < kHeads; ++which)
+      fetch_numbers<kThreads>(numbers[i % kStages * kHeads + which], lse, delta, place.queries_of(which), i * kTile,
+                              problem.queries);
     ptx::cp_async_commit();
   };
   for_stages<kStages>((problem.queries + kTile - 1) / kTile, fetch_queries, [&](int i) {
     Scores scores = {}, dp = {};
     multiply_rows<Precision>(scores, keys, warp_row(), tile.first(i));
     multiply_rows<Precision>(dp, values, warp_row(), tile.second(i));
-    score_gradients(scores, dp, numbers[i % kStages], scale);
+    score_gradients(scores, dp, numbers[i % kStages * kHeads + warp_row() / Blocking::kTokens], scale);
     mix_rows<Precision>(value_sums, scores, tile.second(i).from_column(column));
     mix_rows<Precision>(key_sums, dp, tile.first(i).from_column(column));
   });
@@ -250,8 +253,8 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
   put_sums(keys.from_column(column), warp_row(), key_sums, {problem.scale, problem.scale});
   put_sums(values.from_column(column), warp_row(), value_sums, {1, 1});
   __syncthreads();
-  if (dk) store<kKeys, kColumns<Blocking>, kThreads>(problem.key_rows(dk, head), keys, first, column);
-  if (dv) store<kKeys, kColumns<Blocking>, kThreads>(problem.key_rows(dv, head), values, first, column);
+  if (dk) store_staying<Blocking, kColumns<Blocking>>(place.key_rows(dk), keys, place.first, column);
+  if (dv) store_staying<Blocking, kColumns<Blocking>>(place.key_rows(dv), values, place.first, column);
 }
 
 }  // namespace
@@ -259,22 +262,19 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
 void attention_backward(const AttentionGrads& to, const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
                         const AttentionOut& out, const AttentionExtents& e, bool tf32) {
   const Tensor delta = empty_like(out.lse);
-  for_blocking(q.dtype(), tf32, e.width, [&]<typename Blocking>() {
+  for_blocking(q.dtype(), tf32, e, [&]<typename Blocking>() {
     using T = typename Blocking::Rows::T;
     constexpr size_t kBytes = 2 * Blocking::kStayingBytes + Moving<Blocking>::kBytes;
-    const auto tiles = [](int64_t tokens) {
-      return static_cast<int>((tokens + Blocking::kStaying - 1) / Blocking::kStaying);
-    };
-    const auto heads = static_cast<unsigned>(e.images * e.heads);
     if (to.dq || to.dk)
-      launch(query_gradient_kernel<Blocking>, dim3(tiles(e.queries) * heads), Blocking::kThreads, kBytes,
+      launch(query_gradient_kernel<Blocking>, dim3(blocks_of<Blocking>(e.queries, e)), Blocking::kThreads, kBytes,
              mutable_data<T>(to.dq), mutable_data<float>(delta), data<T>(dy), data<T>(q), data<T>(k), data<T>(v),
-             data<T>(out.y), data<float>(out.lse), Problem(e), tiles(e.queries));
+             data<T>(out.y), data<float>(out.lse), Problem(e), tiles_of<Blocking>(e.queries));
     if (to.dk || to.dv)
-      launch(key_gradients_kernel<Blocking>, dim3(tiles(e.keys) * heads, Blocking::Rows::kWidth / kColumns<Blocking>),
-             Blocking::kThreads, kBytes + Moving<Blocking>::kStages * sizeof(Numbers<Blocking>), mutable_data<T>(to.dk),
+      launch(key_gradients_kernel<Blocking>,
+             dim3(blocks_of<Blocking>(e.keys, e), Blocking::Rows::kWidth / kColumns<Blocking>), Blocking::kThreads,
+             kBytes + Moving<Blocking>::kStages * Blocking::kHeads * sizeof(Numbers<Blocking>), mutable_data<T>(to.dk),
              mutable_data<T>(to.dv), data<T>(dy), data<T>(q), data<T>(k), data<T>(v), data<float>(out.lse),
-             data<float>(delta), Problem(e), tiles(e.keys));
+             data<float>(delta), Problem(e), tiles_of<Blocking>(e.keys));
   });
 }
 

@@ -50,10 +50,10 @@ struct HeadRows {
       : tokens(token_count), width(head_width), stride(heads * head_width) {
     first = tensor + (int64_t{head / heads} * tokens * heads + head % heads) * width;
   }
-  __device__ HeadRows(T* start, const HeadRows& of, int column)
-      : first(start + column), tokens(of.tokens), width(of.width - column), stride(of.stride) {}
+  __device__ HeadRows(T* start, int token_count, int row_width, int row_stride)
+      : first(start), tokens(token_count), width(row_width), stride(row_stride) {}
   __device__ T* row(int token) const { return first + int64_t{token} * stride; }
-  __device__ HeadRows from_column(int column) const { return {first, *this, column}; }
+  __device__ HeadRows from_column(int column) const { return {first + column, tokens, width - column, stride}; }
   // Whether rows come in whole chunks of 16 bytes.
   __device__ bool whole() const { return width % kChunkLength<T> == 0; }
 };
