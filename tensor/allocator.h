@@ -25,6 +25,7 @@ struct MemorySource {
   void (*poison)(void* block, size_t bytes);  // fills it with 0xFF
   size_t alignment = 256;                     // of tensors; those of a GPU
   size_t segment = 0;  // the least that is asked for at once, where memory that nobody touches costs nothing
+  void (*settle)(void* begin, size_t bytes) = nullptr;  // makes memory faster that is used again and again
 };
 
 class CachingAllocator {
@@ -49,6 +50,7 @@ class CachingAllocator {
   void* take(size_t size);
   void* take_exact(size_t bytes);
   bool add_segment(size_t size);
+  void settle();
   void release_empty_segments();
 
   MemorySource source_;
@@ -57,6 +59,8 @@ class CachingAllocator {
   std::unordered_set<void*> exact_;  // blocks made while caching was off: no larger than asked for
   MemoryStats stats_;                // but for what is cached
   size_t cap_ = 0;
+  size_t handed_out_ = 0;  // bytes, in all
+  bool settled_ = false;
   bool caching_ = true, poison_ = false;
 };
 

@@ -19,6 +19,11 @@ class Heap {
   void give(void* block);
   void add_segment(void* begin, size_t bytes);
   std::vector<void*> remove_empty_segments();
+  // f(begin, bytes) for the part of every segment that was handed out before.
+  template <typename F>
+  void for_touched(F&& f) const {
+    for (const auto& [begin, segment] : segments_) f(begin, static_cast<size_t>(segment.highest - begin));
+  }
   size_t idle() const { return idle_; }  // bytes that were handed out before and are not now
 
  private:

@@ -222,6 +222,19 @@ TEST_CASE("whatever the order of requests, blocks never overlap and nothing is l
   CHECK(allocator.stats().cached == 0);
 }
 
+TEST_CASE("memory that is used again and again is settled once", "[allocator]") {
+  static size_t settled = 0;
+  const auto settle = [](void*, size_t bytes) { settled += bytes; };
+  CachingAllocator allocator({std::malloc, std::free, [](void*, size_t) {}, 64, 1 << 20, settle});
+  const auto use = [&](size_t bytes) { allocator.deallocate(allocator.allocate(bytes), bytes); };
+  for (int i = 0; i < 1 << 15; ++i) use(1 << 19);  // 16 GiB
+  CHECK(settled == 0);
+  for (int i = 0; i < 10; ++i) use(1 << 19);
+  CHECK(settled == 1 << 19);  // what was touched
+  use(1 << 21);
+  CHECK(settled == (1 << 19) + (1 << 21));  // and every segment that comes after
+}
+
 TEST_CASE("segments that the system refuses are asked for smaller", "[allocator]") {
   static int64_t given = 0;
   const auto allocate = [](size_t bytes) -> void* { return bytes > 1 << 16 ? nullptr : (++given, std::malloc(bytes)); };
