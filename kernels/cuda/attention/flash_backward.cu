@@ -10,7 +10,12 @@
 //         do the gradients of biases of keys. Where all keys are one tile, dq has the better delta, too.
 // Costs   seven products where one kernel with atomic sums would need five; for heads beyond 128, dk and dv are made in
 //         two halves, each of which makes P again: nine.
-// Tried   delta from sum P dP before dq: P and dP a third time.
+// Counted 100 % of ideal sectors and wavefronts but for delta's first value at 8 channels of bf16 (`stipple profile`).
+//         Two blocks a multiprocessor by registers, without spills; one by an A100's shared memory from rows of 512
+//         bytes on.
+// Tried   delta from sum P dP before dq: P and dP a third time. delta = dy y alone: where values have a mean of ten
+//         times their deviation, gradients of key biases are twelve times as far from zero. 32 rows of f32 at 128
+//         channels a tile, or copies unrolled: registers spill.
 
 namespace stipple::cuda::flash {
 namespace {
