@@ -11,8 +11,9 @@
 //         channels in shared memory.
 // Counted 100 % of ideal sectors and wavefronts, 2.5x compulsory traffic at 256 tokens (`stipple profile`). Two blocks a
 //         multiprocessor by registers, without spills; one by an A100's shared memory from rows of 512 bytes on.
-// Tried   queries in registers rather than read again for every tile of keys: 64 to 128 registers more for wide heads,
-//         to save one ldmatrix of five.
+// Tried   one head of 8 a block in bf16: half of every sector for nothing, 4.8x compulsory traffic. No count of blocks in
+//         the launch bounds: ptxas aims at four and spills. Not tried: queries kept in registers, 64 to 128 more of them
+//         for wide heads, to save one ldmatrix of five.
 
 namespace stipple::cuda::flash {
 namespace {

@@ -13,9 +13,9 @@
 // Counted 100 % of ideal sectors and wavefronts but for delta's first value at 8 channels of bf16 (`stipple profile`).
 //         Two blocks a multiprocessor by registers, without spills; one by an A100's shared memory from rows of 512
 //         bytes on.
-// Tried   delta from sum P dP before dq: P and dP a third time. delta = dy y alone: where values have a mean of ten
-//         times their deviation, gradients of key biases are twelve times as far from zero. 32 rows of f32 at 128
-//         channels a tile, or copies unrolled: registers spill.
+// Tried   delta = dy y alone: where values have a mean of ten times their deviation, gradients of key biases are twelve
+//         times as far from zero. 32 rows of f32 at 128 channels a tile, or copies unrolled: registers spill. Not tried:
+//         delta from sum P dP before dq, for it makes P and dP a third time.
 
 namespace stipple::cuda::flash {
 namespace {

@@ -13,7 +13,8 @@
 // Costs   S (and dP) in f32, P (and dS) in the tensors' dtype are written once and read once or twice: 512 channels a
 //         head make 128 multiply-adds of every element of S in memory, 8 channels only two.
 // Counted 100 % of ideal sectors and wavefronts, 3.4x compulsory traffic at 256 tokens of 512 channels.
-// Tried   softmax in the first product's epilogue: a row of S is spread over several blocks.
+// Tried   no count of blocks in the launch bounds: ptxas aims at five for sm_90a and spills. Not tried: softmax in the
+//         first product's epilogue, for a row of S is spread over several blocks.
 
 namespace stipple::cuda::wide {
 namespace {
