@@ -27,7 +27,8 @@ using Keys = Passing<Blocking, keys_of_tile(Blocking::kRowBytes), 2>;
 struct Softmax {
   float largest[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};
 
-  // Scores become shares of the total so far; factor is what shares that came before are to be multiplied with.
+  // Scores become shares of the total so far; factor is what shares that came before are to be multiplied with. The
+  // difference comes before the scale: near the largest score it is exact.
   template <int kWide>
   __device__ void operator()(float (&scores)[kWide][4], float (&factor)[2], float scale) {
 #pragma unroll
@@ -43,7 +44,7 @@ struct Softmax {
       for (int j = 0; j < kWide; ++j)
 #pragma unroll
         for (int i = row * 2; i < row * 2 + 2; ++i)
-          sum += scores[j][i] = ptx::exp2_approximate(scores[j][i] * scale - now * scale);
+          sum += scores[j][i] = ptx::exp2_approximate((scores[j][i] - now) * scale);
       total[row] = total[row] * factor[row] + sum;
     }
   }

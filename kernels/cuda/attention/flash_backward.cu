@@ -89,7 +89,7 @@ struct QueryRows {
     if (all_keys)
       for (int half = 0; half < 2; ++half) delta[half] = __shfl_sync(0xFFFFFFFF, dp[0][half * 2], lane() / 4 * 4);
     each(scores, dp, [&](float& score, float& gradient, int half) {
-      score = ptx::exp2_approximate(score * scale - lse[half]);
+      score = ptx::exp2_approximate(fmaf(score, scale, -lse[half]));
       gradient -= delta[half];
       total[half] += score;
       rest[half] += score * gradient;
@@ -200,7 +200,7 @@ __device__ void score_gradients(float (&scores)[kWide][4], float (&dp)[kWide][4]
     const auto delta = load_vector<float2>(&of.delta[j * 8 + fragment_column()]);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      scores[j][i] = ptx::exp2_approximate(scores[j][i] * scale - kLog2E * (i % 2 ? lse.y : lse.x));
+      scores[j][i] = ptx::exp2_approximate(fmaf(scores[j][i], scale, -kLog2E * (i % 2 ? lse.y : lse.x)));
       dp[j][i] = scores[j][i] * (dp[j][i] - (i % 2 ? delta.y : delta.x));
     }
   }
