@@ -2,10 +2,13 @@
 #include <cstdint>
 #include <optional>
 
+#include "tensor/tensor.h"
+
 namespace stipple {
 
 struct RandomPosition {
   uint64_t seed = 0, offset = 0;  // of a Philox stream, in blocks of four numbers (tensor/philox.h)
+  Tensor device_seed;             // i64 []: where defined, kernels on CUDA read the seed there when they run
 };
 
 // The random numbers of operations that draw (dropout). While a RandomStream lives, those on its thread take blocks of

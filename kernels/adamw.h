@@ -24,6 +24,13 @@ namespace kernels {
 // All of one shape and dtype; ema may be undefined where ema_decay is negative.
 void adamw(const Tensor& parameters, const Tensor& m, const Tensor& v, const Tensor& ema, const Tensor& gradients,
            const AdamWOptions&);
+// The same step on CUDA with nothing passing through the host, so that a graph can hold it. `numbers` are
+// adamw_numbers() of the step, on the GPU; gradient_scale is made there, for a norm of at most max_grad_norm where that
+// is positive. Where `loss` [] or the norm is not finite, nothing changes. Leaves sum gradient^2 in squared_norm [].
+void clipped_adamw(const Tensor& parameters, const Tensor& m, const Tensor& v, const Tensor& ema,
+                   const Tensor& gradients, const Tensor& numbers, const Tensor& loss, const Tensor& squared_norm);
+Tensor adamw_numbers(const AdamWOptions&, double max_grad_norm);  // f32, on the host
+
 // sum x^2, in double and in a fixed order: what gradient clipping needs.
 double squared_norm(const Tensor& x);
 }  // namespace kernels
@@ -38,6 +45,8 @@ namespace cuda {
 void adamw(const Tensor& parameters, const Tensor& m, const Tensor& v, const Tensor& ema, const Tensor& gradients,
            const AdamWOptions&);
 void squared_norm(double& sum, const Tensor& x);
+void clipped_adamw(const Tensor& parameters, const Tensor& m, const Tensor& v, const Tensor& ema,
+                   const Tensor& gradients, const Tensor& numbers, const Tensor& loss, const Tensor& squared_norm);
 }  // namespace cuda
 
 }  // namespace stipple

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/adamw.h"
-
 namespace stipple {
 
 Adam::Adam(Parameters& parameters, const AdamOptions& o)
@@ -18,19 +16,42 @@ double Adam::step(double learning_rate, double max_grad_norm, const Tensor& ema,
   const double norm = std::sqrt(kernels::squared_norm(parameters_->gradients()));
   if (!std::isfinite(norm)) return norm;
   const double clip = max_grad_norm > 0 ? std::min(1.0, max_grad_norm / (norm + 1e-6)) : 1.0;
+  AdamWOptions o = next_step(learning_rate);
+  o.gradient_scale = clip;
+  o.ema_decay = ema ? decay : -1;
   const auto trained = [this](const Tensor& arena) { return parameters_->trainable(arena); };
   kernels::adamw(trained(parameters_->values()), trained(m_), trained(v_), trained(ema),
-                 trained(parameters_->gradients()),
-                 {.lr = learning_rate,
-                  .beta1 = options_.beta1,
-                  .beta2 = options_.beta2,
-                  .eps = options_.eps,
-                  .weight_decay = options_.weight_decay,
-                  .decoupled = options_.decoupled,
-                  .step = ++steps_,
-                  .gradient_scale = clip,
-                  .ema_decay = ema ? decay : -1});
+                 trained(parameters_->gradients()), o);
+  ++steps_;
   return norm;
+}
+
+AdamWOptions Adam::next_step(double learning_rate) const {
+  return {.lr = learning_rate,
+          .beta1 = options_.beta1,
+          .beta2 = options_.beta2,
+          .eps = options_.eps,
+          .weight_decay = options_.weight_decay,
+          .decoupled = options_.decoupled,
+          .step = steps_ + 1};
+}
+
+void Adam::prepare(double learning_rate, double max_grad_norm, double decay) {
+  AdamWOptions o = next_step(learning_rate);
+  o.ema_decay = decay;
+  const Tensor numbers = kernels::adamw_numbers(o, max_grad_norm);
+  if (!numbers_) {
+    numbers_ = Tensor(numbers.shape(), Dtype::f32, parameters_->device());
+    squared_norm_ = Tensor({}, Dtype::f32, parameters_->device());
+  }
+  numbers_.copy_from(numbers);
+}
+
+void Adam::take_prepared(const Tensor& loss, const Tensor& ema) {
+  parameters_->complete_gradients();
+  const auto trained = [this](const Tensor& arena) { return parameters_->trainable(arena); };
+  kernels::clipped_adamw(trained(parameters_->values()), trained(m_), trained(v_), trained(ema),
+                         trained(parameters_->gradients()), numbers_, loss, squared_norm_);
 }
 
 double ema_decay(const EmaOptions& o, int64_t step) {

@@ -1,4 +1,5 @@
 #pragma once
+#include "kernels/adamw.h"
 #include "nn/parameter.h"
 
 namespace stipple {
@@ -22,15 +23,25 @@ class Adam {
   // changed.
   double step(double learning_rate, double max_grad_norm, const Tensor& ema = {}, double ema_decay = 0);
 
+  // The same on CUDA in parts, of which the middle one can be captured in a graph: it finds the step's numbers in device
+  // memory and leaves the gradients' squared norm [] there. Where that or `loss` [] is not finite, nothing is changed and
+  // the step must not be counted.
+  void prepare(double learning_rate, double max_grad_norm, double ema_decay = 0);
+  void take_prepared(const Tensor& loss, const Tensor& ema);
+  const Tensor& squared_norm() const { return squared_norm_; }
+
   int64_t steps() const { return steps_; }
   void set_steps(int64_t steps) { steps_ = steps; }
   const Tensor& first_moment() const { return m_; }
   const Tensor& second_moment() const { return v_; }
 
  private:
+  AdamWOptions next_step(double learning_rate) const;
+
   Parameters* parameters_;
   AdamOptions options_;
   Tensor m_, v_;
+  Tensor numbers_, squared_norm_;  // of a prepared step
   int64_t steps_ = 0;
 };
 

@@ -28,24 +28,47 @@ Trainer::Trainer(Pipeline& pipeline, const OptimizerOptions& o)
       adam_((pipeline.parameters.require_gradients(true), pipeline.parameters), o.adam),
       ema_(o.use_ema ? pipeline.parameters.values().clone() : Tensor()) {}
 
-TrainingBatch TrainingBatch::to(Device device) const {
-  return {clean.to(device), noise.to(device), timesteps.to(device), labels.to(device), dropout_seed};
+NoisyBatch Trainer::noised(const TrainingBatch& b) const {
+  return {.noisy = noise_schedule_.add_noise(b.clean, b.noise, b.timesteps),
+          .target = noise_schedule_.target(b.clean, b.noise, b.timesteps),
+          .timesteps = b.timesteps,
+          .labels = b.labels,
+          .dropout_seed = {}};
 }
 
-double Trainer::accumulate_gradients(const TrainingBatch& given, int64_t count) {
-  const TrainingBatch batch = given.to(pipeline_->parameters.device());
+double Trainer::accumulate_gradients(const TrainingBatch& batch, int64_t count) {
   std::optional<RandomPosition> dropout;
   if (batch.dropout_seed) dropout = RandomPosition{.seed = *batch.dropout_seed};
   const RandomStream stream(dropout);
-  const Tensor noisy = noise_schedule_.add_noise(batch.clean, batch.noise, batch.timesteps);
-  const Tensor target = noise_schedule_.target(batch.clean, batch.noise, batch.timesteps);
-  const Var prediction = pipeline_->denoiser(noisy, batch.timesteps, batch.labels);
-  check(prediction.shape() == target.shape(), "unet: answers {} for images {}", describe(prediction.value()),
-        describe(target));
-  const Var loss = mse(prediction, target);
+  const Var loss = loss_of(pipeline_->denoiser, noised(batch));
   const double value = loss.value().item<float>();
   if (std::isfinite(value)) backward(count == 1 ? loss : loss / static_cast<double>(count));
   return value / static_cast<double>(count);
+}
+
+void Trainer::step_on_host(StepReport& report, int64_t count, const std::function<TrainingBatch(int64_t)>& make) {
+  pipeline_->parameters.clear_gradients();
+  for (int64_t i = 0; i < count; ++i) report.loss += accumulate_gradients(make(i), count);
+  report.grad_norm = std::isfinite(report.loss) ? adam_.step(report.lr, options_.max_grad_norm, ema_, report.ema_decay)
+                                                : std::numeric_limits<double>::quiet_NaN();
+}
+
+void Trainer::step_on_device(StepReport& report, int64_t count, const std::function<TrainingBatch(int64_t)>& make) {
+  std::vector<NoisyBatch> batches;
+  for (int64_t i = 0; i < count; ++i) {
+    const TrainingBatch batch = make(i);
+    const ConditioningConfig& classes = pipeline_->denoiser.conditioning;
+    if (classes.kind != ClassConditioning::none) classes.check_labels(batch.labels);
+    batches.push_back(noised(batch));
+    if (batch.dropout_seed)
+      batches.back().dropout_seed = Tensor::of<int64_t>({}, std::vector{static_cast<int64_t>(*batch.dropout_seed)});
+  }
+  if (!device_step_) device_step_.emplace(*pipeline_, adam_, ema_);
+  adam_.prepare(report.lr, options_.max_grad_norm, report.ema_decay);
+  report.loss = (*device_step_)(batches);
+  report.grad_norm = std::isfinite(report.loss) ? std::sqrt(adam_.squared_norm().item<float>())
+                                                : std::numeric_limits<double>::quiet_NaN();
+  if (std::isfinite(report.grad_norm)) adam_.set_steps(report.step);
 }
 
 StepReport Trainer::step(int64_t count, const std::function<TrainingBatch(int64_t)>& make) {
@@ -53,11 +76,9 @@ StepReport Trainer::step(int64_t count, const std::function<TrainingBatch(int64_
   StepReport report;
   report.step = steps() + 1;
   report.lr = options_.learning_rate * options_.schedule.factor(steps());
-  pipeline_->parameters.clear_gradients();
-  for (int64_t i = 0; i < count; ++i) report.loss += accumulate_gradients(make(i), count);
   report.ema_decay = ema_ ? ema_decay(options_.ema, report.step) : 0;
-  report.grad_norm = std::isfinite(report.loss) ? adam_.step(report.lr, options_.max_grad_norm, ema_, report.ema_decay)
-                                                : std::numeric_limits<double>::quiet_NaN();
+  pipeline_->parameters.device() == Device::cuda ? step_on_device(report, count, make)
+                                                 : step_on_host(report, count, make);
   report.step_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (!std::isfinite(report.grad_norm)) throw NotFinite(report);
   return report;

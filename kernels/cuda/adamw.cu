@@ -1,6 +1,4 @@
-#include <cmath>
-
-#include "kernels/adamw.h"
+#include "kernels/adamw_numbers.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/sum_terms.h"
 #include "kernels/cuda/vector_access.h"
@@ -9,27 +7,12 @@
 //
 // Idea    everything a parameter needs is read and written once, 16 bytes at a time: bound by memory.
 // Costs   p, m, v, g, ema read and p, m, v, ema written: 36 bytes a parameter, 28 without a moving average.
+//         What changes from step to step is read from device memory: the host need not wait for the norm, and a graph
+//         that holds the step goes on with other learning rates.
 // Tried   nothing else: separate passes for clipping and for the average would move 20 bytes more.
 
 namespace stipple::cuda {
 namespace {
-
-// What a step multiplies by, computed in double on the host.
-struct Constants {
-  float gradient_scale, l2, keep, rest1, beta2, rest2, step_size, root_correction, eps, ema_rest;
-
-  explicit Constants(const AdamWOptions& o)
-      : gradient_scale(static_cast<float>(o.gradient_scale)),
-        l2(static_cast<float>(o.decoupled ? 0 : o.weight_decay)),
-        keep(static_cast<float>(o.decoupled ? 1 - o.lr * o.weight_decay : 1)),
-        rest1(static_cast<float>(1 - o.beta1)),
-        beta2(static_cast<float>(o.beta2)),
-        rest2(static_cast<float>(1 - o.beta2)),
-        step_size(static_cast<float>(o.lr / (1 - std::pow(o.beta1, o.step)))),
-        root_correction(static_cast<float>(1 / std::sqrt(1 - std::pow(o.beta2, o.step)))),
-        eps(static_cast<float>(o.eps)),
-        ema_rest(static_cast<float>(1 - o.ema_decay)) {}
-};
 
 // Four neighbours of an arena; `count` of them are there.
 struct Four {
@@ -46,7 +29,9 @@ __device__ void store_four(float* to, const Four& four, int count) {
   for (int i = 0; i < count; ++i) to[i] = four.of[i];
 }
 
-__device__ void update(float& p, float& m, float& v, float gradient, const Constants& k) {
+__device__ bool is_finite(float x) { return x - x == 0; }
+
+__device__ void update(float& p, float& m, float& v, float gradient, const AdamWNumbers& k) {
   const float g = gradient * k.gradient_scale + k.l2 * p;
   m += k.rest1 * (g - m);
   v = k.beta2 * v + k.rest2 * g * g;
@@ -54,9 +39,11 @@ __device__ void update(float& p, float& m, float& v, float gradient, const Const
 }
 
 __global__ void adamw_kernel(float* __restrict__ parameters, float* __restrict__ moments, float* __restrict__ squares,
-                             float* __restrict__ ema, const float* __restrict__ gradients, Constants k, int64_t n) {
+                             float* __restrict__ ema, const float* __restrict__ gradients,
+                             const AdamWNumbers* __restrict__ numbers, int64_t n) {
   const int64_t first = 4 * global_thread();
-  if (first >= n) return;
+  const AdamWNumbers k = *numbers;
+  if (first >= n || !is_finite(k.gradient_scale)) return;
   const int count = static_cast<int>(min(n - first, int64_t{4}));
   Four p = load_four(parameters + first, count), m = load_four(moments + first, count);
   Four v = load_four(squares + first, count);
@@ -78,15 +65,40 @@ struct Square {
   __device__ float operator()(int64_t i) const { return x[i] * x[i]; }
 };
 
+// As torch.nn.utils.clip_grad_norm_. A loss or norm that is not finite makes the scale that, and the step none.
+__global__ void clip_kernel(AdamWNumbers* numbers, const float* __restrict__ loss,
+                            const float* __restrict__ squared_norm) {
+  const float norm = sqrtf(*squared_norm), most = numbers->max_grad_norm;
+  const float scale = most > 0 ? fminf(1, most / (norm + 1e-6f)) : 1;
+  numbers->gradient_scale = is_finite(norm) && is_finite(*loss) ? scale : NAN;
+}
+
+AdamWNumbers* device_numbers(const Tensor& numbers) {
+  return reinterpret_cast<AdamWNumbers*>(mutable_data<float>(numbers));
+}
+
+void step(const Tensor& parameters, const Tensor& m, const Tensor& v, const Tensor& ema, const Tensor& gradients,
+          const Tensor& numbers) {
+  const int64_t n = parameters.numel();
+  if (n == 0) return;
+  launch(adamw_kernel, blocks_for(n, 4 * kThreads), kThreads, 0, mutable_data<float>(parameters),
+         mutable_data<float>(m), mutable_data<float>(v), mutable_data<float>(ema), data<float>(gradients),
+         device_numbers(numbers), n);
+}
+
 }  // namespace
 
 void adamw(const Tensor& parameters, const Tensor& m, const Tensor& v, const Tensor& ema, const Tensor& gradients,
            const AdamWOptions& o) {
-  const int64_t n = parameters.numel();
-  if (n == 0) return;
-  launch(adamw_kernel, blocks_for(n, 4 * kThreads), kThreads, 0, mutable_data<float>(parameters),
-         mutable_data<float>(m), mutable_data<float>(v), o.ema_decay >= 0 ? mutable_data<float>(ema) : nullptr,
-         data<float>(gradients), Constants(o), n);
+  const Tensor numbers = kernels::adamw_numbers(o, 0).to(Device::cuda);
+  step(parameters, m, v, o.ema_decay >= 0 ? ema : Tensor(), gradients, numbers);
+}
+
+void clipped_adamw(const Tensor& parameters, const Tensor& m, const Tensor& v, const Tensor& ema,
+                   const Tensor& gradients, const Tensor& numbers, const Tensor& loss, const Tensor& squared_norm) {
+  sum_terms(Square{data<float>(gradients)}, gradients.numel(), Scaled<float>{mutable_data<float>(squared_norm), 1});
+  launch(clip_kernel, dim3(1), dim3(1), 0, device_numbers(numbers), data<float>(loss), data<float>(squared_norm));
+  step(parameters, m, v, ema, gradients, numbers);
 }
 
 void squared_norm(double& sum, const Tensor& x) {
