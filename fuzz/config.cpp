@@ -1,3 +1,4 @@
+#include "diffusion/conditioning.h"
 #include "diffusion/scheduler.h"
 #include "diffusion/unet_config.h"
 #include "fuzz/memory_file.h"
@@ -19,5 +20,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string text(reinterpret_cast<const char*>(data), size);
   read_and_write<stipple::UNet2DConfig>(text);
   read_and_write<stipple::SchedulerConfig>(text);
+  read_and_write<stipple::ConditioningConfig>(text);
   return 0;
 }

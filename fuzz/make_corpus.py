@@ -21,6 +21,7 @@ from PIL import Image, PngImagePlugin
 from safetensors.torch import save
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
+FIXTURES = CORPUS.parent.parent / "tests" / "fixtures"
 
 
 def state_dict() -> dict[str, torch.Tensor]:
@@ -89,7 +90,10 @@ def configs() -> dict[str, bytes]:
         "dpm": DPMSolverMultistepScheduler(use_karras_sigmas=True),
         "betas": DDPMScheduler(num_train_timesteps=2, trained_betas=[0.1, 0.2]),
     }
-    return {name: json.dumps(dict(module.config)).encode() for name, module in made.items()}
+    files = {name: dict(module.config) for name, module in made.items()}
+    files["conditioning"] = {"class_conditioning": "channels", "classes": 3, "planes": 2, "label_dropout": True,
+                             "class_names": ["a", "b", "c"]}
+    return {name: json.dumps(config).encode() for name, config in files.items()}
 
 
 def weight_indices() -> dict[str, bytes]:
@@ -131,6 +135,7 @@ def pictures() -> dict[str, bytes]:
         "jpeg-444": picture("RGB", "JPEG", subsampling=0, optimize=True),
         "jpeg-progressive": picture("RGB", "JPEG", progressive=True),
         "jpeg-restarts": picture("RGB", "JPEG", size=(33, 17), restart_marker_blocks=1),
+        "jpeg-damaged": (FIXTURES / "images" / "damaged.jpg").read_bytes(),
         "bmp": picture("RGB", "BMP"),
         "bmp-palette": picture("P", "BMP"),
     }

@@ -3,12 +3,12 @@
 #include <memory>
 
 #include "diffusion/image/exif.h"
+#include "diffusion/image/jpeg.h"
 #include "tensor/error.h"
 #include "tensor/file.h"
 #include "tensor/in_quotes.h"
 
 #define STBI_ONLY_PNG
-#define STBI_ONLY_JPEG
 #define STBI_ONLY_BMP
 #define STBI_NO_STDIO
 #define STBI_NO_LINEAR
@@ -48,7 +48,7 @@ Image composited(const T* from, int64_t height, int64_t width, int channels) {
   return image;
 }
 
-Image decode_stored(std::span<const std::byte> file, const std::string& name) {
+Image decode_png_or_bmp(std::span<const std::byte> file, const std::string& name) {
   const auto* bytes = reinterpret_cast<const stbi_uc*>(file.data());
   const int size = static_cast<int>(file.size());
   int width = 0, height = 0, channels = 0;
@@ -62,13 +62,18 @@ Image decode_stored(std::span<const std::byte> file, const std::string& name) {
   return finish(stbi_load_from_memory(bytes, size, &width, &height, &channels, 0));
 }
 
+Image decode_stored(std::span<const std::byte> file, const ImageHeader& header, const std::string& name) {
+  if (header.format == Format::jpeg) return decode_jpeg(file, name);
+  check_complete(file, header, name);
+  return decode_png_or_bmp(file, name);
+}
+
 }  // namespace
 
 Image decode(std::span<const std::byte> file, const std::string& name) {
   check(file.size() < size_t{1} << 31, "{}: {} bytes are too many for a picture", name, file.size());
   const ImageHeader header = read_header(file, name);
-  check_complete(file, header, name);
-  return upright(decode_stored(file, name), header.orientation);
+  return upright(decode_stored(file, header, name), header.orientation);
 }
 
 Image load_image(const std::filesystem::path& path) {

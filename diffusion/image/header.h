@@ -24,8 +24,8 @@ inline constexpr int64_t kMaxPixels = 100'000'000;
 // than kMaxPixels pixels, or more than a file of this size can hold.
 ImageHeader read_header(std::span<const std::byte> file, const std::string& name);
 
-// The decoder makes up what is missing from a file that was cut off. This finds out: an error where a PNG's chunks
-// (CRC-32 included) do not reach IEND, a JPEG's segments do not reach the end-of-image marker, or a BMP lacks rows.
+// The decoder of PNG and BMP makes up what is missing from a file that was cut off. This finds out: an error where a
+// PNG's chunks (CRC-32 included) do not reach IEND, or a BMP lacks rows.
 void check_complete(std::span<const std::byte> file, const ImageHeader&, const std::string& name);
 
 }  // namespace stipple

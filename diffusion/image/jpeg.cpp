@@ -1,8 +1,10 @@
 #include "diffusion/image/jpeg.h"
 
-#include <optional>
-#include <set>
-#include <span>
+#include <csetjmp>
+#include <cstdio>
+// These two need what <cstdio> declares.
+#include <jerror.h>
+#include <jpeglib.h>
 
 #include "diffusion/image/exif.h"
 #include "tensor/bytes.h"
@@ -11,117 +13,116 @@
 namespace stipple {
 namespace {
 
-enum Marker : uint32_t {
-  kProgressiveFrame = 0xC2,
-  kHuffmanTables = 0xC4,
-  kStartOfImage = 0xD8,
-  kEndOfImage = 0xD9,
-  kStartOfScan = 0xDA,
-  kApp1 = 0xE1
+// What refining every coefficient of a picture takes is some tens of scans; a small file may ask for thousands.
+constexpr int kMostScans = 100;
+// Coefficients of a progressive picture: two bytes for each of three channels, and what libjpeg needs besides.
+constexpr long kMostBytes = 6 * kMaxPixels + (64 << 20);
+
+struct Errors {
+  jpeg_error_mgr manager;  // first, so that a pointer to it is one to this
+  std::jmp_buf caller;
+  char message[JMSG_LENGTH_MAX];
 };
 
-bool is_restart(uint32_t marker) { return marker >= 0xD0 && marker <= 0xD7; }
-bool stands_alone(uint32_t marker) { return is_restart(marker) || marker == kStartOfImage || marker == 0x01; }
-bool is_frame(uint32_t marker) {  // start of frame; 0xC8 and 0xCC are none
-  return marker >= 0xC0 && marker <= 0xCF && marker != kHuffmanTables && marker != 0xC8 && marker != 0xCC;
+// libjpeg is C, through which no exception may pass.
+[[noreturn]] void jump_back(j_common_ptr jpeg) {
+  auto* errors = reinterpret_cast<Errors*>(jpeg->err);
+  errors->manager.format_message(jpeg, errors->message);
+  std::longjmp(errors->caller, 1);
 }
 
-struct Segment {
-  uint32_t marker = 0;
-  std::span<const std::byte> data;
-  size_t end = 0;  // where the next segment, or entropy-coded data, begins
+void on_message(j_common_ptr jpeg, int level) {
+  if (level < 0) jump_back(jpeg);  // a warning; what is not negative tells of progress
+}
+
+void on_progress(j_common_ptr jpeg) {
+  if (reinterpret_cast<j_decompress_ptr>(jpeg)->input_scan_number <= kMostScans) return;
+  auto* errors = reinterpret_cast<Errors*>(jpeg->err);
+  std::snprintf(errors->message, sizeof errors->message, "more than %d scans", kMostScans);
+  std::longjmp(errors->caller, 1);
+}
+
+struct Decompressor {
+  jpeg_decompress_struct jpeg{};
+  Errors errors{};
+  jpeg_progress_mgr progress{};
+
+  Decompressor() {
+    jpeg.err = jpeg_std_error(&errors.manager);
+    errors.manager.error_exit = jump_back;
+    errors.manager.emit_message = on_message;
+    progress.progress_monitor = on_progress;
+  }
+  ~Decompressor() { jpeg_destroy_decompress(&jpeg); }
+  Decompressor(const Decompressor&) = delete;
+  Decompressor& operator=(const Decompressor&) = delete;
 };
 
-// The next segment, past anything that is no marker; nothing if the file ends before it does.
-std::optional<Segment> next_segment(std::span<const std::byte> file, size_t at) {
-  for (; at + 2 <= file.size(); ++at) {
-    const uint32_t marker = byte_at(file, at + 1);
-    if (byte_at(file, at) != 0xFF || marker == 0xFF || marker == 0 || stands_alone(marker)) continue;
-    if (marker == kEndOfImage) return Segment{marker, {}, at + 2};
-    if (file.size() - at < 4) return std::nullopt;
-    const size_t length = big16(file, at + 2);
-    if (length < 2 || file.size() - at - 2 < length) return std::nullopt;
-    return Segment{marker, file.subspan(at + 4, length - 2), at + 2 + length};
-  }
-  return std::nullopt;
+// These two are left by a jump as well: nothing in them may need a destructor.
+bool read_to_first_scan(Decompressor& d, std::span<const std::byte> file) {
+  if (setjmp(d.errors.caller)) return false;
+  jpeg_create_decompress(&d.jpeg);
+  d.jpeg.progress = &d.progress;
+  d.jpeg.mem->max_memory_to_use = kMostBytes;
+  jpeg_save_markers(&d.jpeg, JPEG_APP0 + 1, 0xFFFF);
+  jpeg_mem_src(&d.jpeg, reinterpret_cast<const unsigned char*>(file.data()), file.size());
+  jpeg_read_header(&d.jpeg, true);
+  return true;
 }
 
-ImageHeader read_frame(const Segment& frame, const std::string& name) {
-  check(frame.data.size() >= 6, "{}: the JPEG header is cut off", name);
-  check(frame.marker <= 0xC2, "{}: is a lossless or arithmetic-coded JPEG, which is not read", name);
-  check(byte_at(frame.data, 0) == 8, "{}: is a {}-bit JPEG; 8 bits are read", name, byte_at(frame.data, 0));
-  const uint32_t components = byte_at(frame.data, 5);
-  check(components != 4, "{}: is a CMYK JPEG; grey and RGB are read", name);
-  check(components == 1 || components == 3, "{}: the JPEG has {} components; 1 and 3 are read", name, components);
-  return {
-      .format = Format::jpeg, .height = big16(frame.data, 1), .width = big16(frame.data, 3), .channels = components};
+bool read_to_end(Decompressor& d, uint8_t* row, int64_t row_bytes) {
+  if (setjmp(d.errors.caller)) return false;
+  jpeg_start_decompress(&d.jpeg);
+  while (d.jpeg.output_scanline < d.jpeg.output_height) {
+    JSAMPROW to = row + d.jpeg.output_scanline * row_bytes;
+    jpeg_read_scanlines(&d.jpeg, &to, 1);
+  }
+  jpeg_finish_decompress(&d.jpeg);
+  return true;
 }
 
-using HuffmanTables = std::set<uint32_t>;  // class (0: DC, 1: AC) and number of those that are there, a byte each
-
-// A table is a class and number, sixteen counts of codes by length, and that many symbols: at most 256 (B.2.4.2). The
-// decoder trusts the counts.
-void read_huffman_tables(const Segment& segment, HuffmanTables& tables, const std::string& name) {
-  constexpr size_t kSymbolsAt = 17;
-  for (auto left = segment.data; !left.empty();) {
-    check(left.size() >= kSymbolsAt, "{}: the JPEG is damaged: a Huffman table is cut off", name);
-    size_t symbols = 0;
-    for (size_t i = 1; i < kSymbolsAt; ++i) symbols += byte_at(left, i);
-    check(symbols <= 256 && left.size() - kSymbolsAt >= symbols,
-          "{}: the JPEG is damaged: a Huffman table of {} symbols", name, symbols);
-    tables.insert(byte_at(left, 0));
-    left = left.subspan(kSymbolsAt + symbols);
-  }
+[[noreturn]] void refuse(const Errors& errors, const std::string& name) {
+  const jpeg_error_mgr& m = errors.manager;
+  if (m.msg_code == JERR_SOF_UNSUPPORTED) fail("{}: is a lossless or hierarchical JPEG, which is not read", name);
+  if (m.msg_code == JERR_BAD_PRECISION) fail("{}: is a {}-bit JPEG; 8 bits are read", name, m.msg_parm.i[0]);
+  fail("{}: the JPEG cannot be decoded: {}", name, errors.message);
 }
 
-// A scan names a table of each class for every component (B.2.3); a progressive one needs those of its class. The
-// decoder trusts that they are there.
-void check_scan(const Segment& scan, bool progressive, const HuffmanTables& tables, const std::string& name) {
-  const size_t components = scan.data.empty() ? 0 : byte_at(scan.data, 0);
-  check(components >= 1 && scan.data.size() >= 4 + 2 * components,
-        "{}: the JPEG is damaged: a scan's header is cut off", name);
-  const bool first_is_dc = byte_at(scan.data, 1 + 2 * components) == 0;
-  for (size_t i = 0; i < components; ++i) {
-    const uint32_t numbers = byte_at(scan.data, 2 + 2 * i), dc = numbers >> 4, ac = 0x10 | (numbers & 15);
-    check(((progressive && !first_is_dc) || tables.count(dc)) && ((progressive && first_is_dc) || tables.count(ac)),
-          "{}: the JPEG is damaged: a scan needs a Huffman table that is not there", name);
+void read_header(Decompressor& d, std::span<const std::byte> file, const std::string& name) {
+  if (!read_to_first_scan(d, file)) refuse(d.errors, name);
+  const int channels = d.jpeg.num_components;
+  check(!d.jpeg.arith_code, "{}: is an arithmetic-coded JPEG, which is not read", name);
+  check(channels != 4, "{}: is a CMYK JPEG; grey and RGB are read", name);
+  check(channels == 1 || channels == 3, "{}: the JPEG has {} components; 1 and 3 are read", name, channels);
+}
+
+int orientation(const jpeg_decompress_struct& jpeg) {
+  constexpr std::string_view kExif{"Exif\0\0", 6};
+  for (const auto* marker = jpeg.marker_list; marker; marker = marker->next) {
+    const auto data = std::as_bytes(std::span(marker->data, marker->data_length));
+    if (starts_with(data, kExif)) return exif_orientation(data.subspan(kExif.size()));
   }
+  return 1;
 }
 
 }  // namespace
 
 ImageHeader read_jpeg_header(std::span<const std::byte> file, const std::string& name) {
-  constexpr std::string_view kExif{"Exif\0\0", 6};
-  int orientation = 1;
-  for (size_t at = 2;;) {
-    const auto segment = next_segment(file, at);
-    check(segment && segment->marker != kEndOfImage && segment->marker != kStartOfScan,
-          "{}: the JPEG is cut off before its picture", name);
-    if (segment->marker == kApp1 && starts_with(segment->data, kExif))
-      orientation = exif_orientation(segment->data.subspan(kExif.size()));
-    if (is_frame(segment->marker)) {
-      ImageHeader header = read_frame(*segment, name);
-      header.orientation = orientation;
-      return header;
-    }
-    at = segment->end;
-  }
+  Decompressor d;
+  read_header(d, file, name);
+  return {.format = Format::jpeg,
+          .height = d.jpeg.image_height,
+          .width = d.jpeg.image_width,
+          .channels = d.jpeg.num_components,
+          .orientation = orientation(d.jpeg)};
 }
 
-void check_jpeg_complete(std::span<const std::byte> file, const std::string& name) {
-  bool scanned = false, progressive = false;
-  HuffmanTables tables;
-  for (size_t at = 2;;) {
-    const auto segment = next_segment(file, at);
-    check(segment.has_value(), "{}: the JPEG is cut off after {} bytes", name, file.size());
-    if (segment->marker == kEndOfImage) break;
-    if (segment->marker == kHuffmanTables) read_huffman_tables(*segment, tables, name);
-    if (is_frame(segment->marker)) progressive = segment->marker == kProgressiveFrame;
-    if (segment->marker == kStartOfScan) check_scan(*segment, progressive, tables, name);
-    scanned |= segment->marker == kStartOfScan;
-    at = segment->end;
-  }
-  check(scanned, "{}: the JPEG holds no picture", name);
+Image decode_jpeg(std::span<const std::byte> file, const std::string& name) {
+  Decompressor d;
+  read_header(d, file, name);
+  Image image(d.jpeg.image_height, d.jpeg.image_width, d.jpeg.num_components);
+  if (!read_to_end(d, image.pixels.data(), image.width * image.channels)) refuse(d.errors, name);
+  return image;
 }
 
 }  // namespace stipple
