@@ -176,7 +176,7 @@ struct Forward {
 };
 
 struct BackwardTensors {
-  const float *dy, *q, *k, *v, *y, *lse;
+  const float *dy, *q, *k, *v, *lse;
   float *dq, *dk, *dv;  // null: not wanted
 };
 
@@ -186,11 +186,14 @@ class BackwardOfHead {
  public:
   BackwardOfHead(const Extents& extents, const BackwardTensors& tensors) : e(extents), t(tensors) {}
 
-  int64_t scratch() const { return padded * (3 * e.width + 2 * width + 2) + 2 * tile * (width + block) + 11 * 16; }
+  int64_t scratch() const {
+    return padded * (3 * e.width + 2 * width + 2) + 2 * tile * (width + block) + 4 * block + 12 * 16;
+  }
 
   void run(int64_t n, int64_t h, float* memory) {
     carve(Carve{memory});
     pack(n, h);
+    measure_means(n, h);
     for (int64_t key = 0; key < e.keys; key += tile) {
       const int64_t keys = std::min(tile, e.keys - key), at = e.at(n, e.keys, key, h);
       std::fill_n(dk, tile * width, 0.f);
@@ -210,6 +213,7 @@ class BackwardOfHead {
     for (float** rows : {&dk, &dv}) *rows = next(tile * width);
     for (float** scores : {&p, &ds}) *scores = next(tile * block);
     for (float** numbers : {&lse, &delta}) *numbers = next(padded);
+    shares = reinterpret_cast<double*>(next(4 * block));
   }
 
   // The rest of the last block and of the rows are zeros.
@@ -217,6 +221,7 @@ class BackwardOfHead {
     const int64_t at = e.at(n, e.queries, 0, h);
     std::fill(q_columns, dk, 0.f);
     std::fill_n(lse, padded, 0.f);
+    std::fill_n(delta, padded, 0.f);
     for (int64_t first = 0; first < e.queries; first += block)
       pack_block(first, std::min(block, e.queries - first), at + first * e.channels());
     for (int64_t i = 0; i < e.queries; ++i) {
@@ -229,21 +234,38 @@ class BackwardOfHead {
 
   void pack_block(int64_t first, int64_t count, int64_t from) {
     const simd::Table& simd = simd::table();
-    float *q = q_columns + first * e.width, *dy = dy_columns + first * e.width, *y = dq_columns + first * e.width;
+    float *q = q_columns + first * e.width, *dy = dy_columns + first * e.width;
     simd.transpose(q, block, t.q + from, e.channels(), count, e.width, static_cast<float>(e.scale() * kLog2E));
     simd.transpose(dy, block, t.dy + from, e.channels(), count, e.width, 1);
-    simd.transpose(y, block, t.y + from, e.channels(), count, e.width, 1);
-    simd.dot_columns(delta + first, dy, y, e.width, block);
-    std::fill_n(y, block * e.width, 0.f);  // from here on it is dq
   }
 
-  // A tile of keys, which starts at element `at` of k and v, and a block of queries.
+  // delta is the mean of dP under P, measured on the very P and dP that are to come: then rows of dS sum to zero as
+  // exactly as f32 can, and so do gradients of keys' biases. The sum of dy y is the same but for the rounding of y.
+  void measure_means(int64_t n, int64_t h) {
+    for (int64_t first = 0; first < e.queries; first += block) {
+      std::fill_n(shares, 2 * block, 0.);
+      for (int64_t key = 0; key < e.keys; key += tile) {
+        const int64_t keys = std::min(tile, e.keys - key);
+        weigh(first, e.at(n, e.keys, key, h), keys);
+        simd::table().column_sums(shares, p, keys, block);
+        simd::table().column_sums(shares + block, ds, keys, block);
+      }
+      for (int64_t i = 0; i < block; ++i) delta[first + i] = static_cast<float>(shares[block + i] / shares[i]);
+    }
+  }
+
+  // P and, with what delta holds, dS of a tile of keys, which starts at element `at` of k and v, and a block of queries.
+  void weigh(int64_t first, int64_t at, int64_t keys) {
+    const int64_t columns = first * e.width;
+    product(p, block, false, {t.k + at, e.channels()}, {q_columns + columns, block}, keys, block, e.width);
+    product(ds, block, false, {t.v + at, e.channels()}, {dy_columns + columns, block}, keys, block, e.width);
+    simd::table().softmax_columns_backward(p, ds, lse + first, delta + first, keys, block, block);
+  }
+
   void meet(int64_t first, int64_t at, int64_t keys) {
     const int64_t count = std::min(block, e.queries - first), lanes = round_up(count, simd::table().lanes);
     const int64_t columns = first * e.width, rows = first * width;
-    product(p, block, false, {t.k + at, e.channels()}, {q_columns + columns, block}, keys, lanes, e.width);
-    product(ds, block, false, {t.v + at, e.channels()}, {dy_columns + columns, block}, keys, lanes, e.width);
-    simd::table().softmax_columns_backward(p, ds, lse + first, delta + first, keys, lanes, block);
+    weigh(first, at, keys);
     if (t.dv) product(dv, width, true, {p, block}, {dy_rows + rows, width}, keys, e.width, count);
     if (t.dk) product(dk, width, true, {ds, block}, {q_rows + rows, width}, keys, e.width, count);
     if (t.dq)
@@ -281,6 +303,7 @@ class BackwardOfHead {
   float *dk, *dv;                              // [tile][width]
   float *p, *ds;                               // [tile][block]
   float *lse, *delta;                          // [padded], lse to base 2
+  double* shares;                              // [2][block], sums of p and of p dp
 };
 
 // Gradients of q and k are what is left of sums that nearly cancel: where a problem is small, these are made in double.
@@ -314,7 +337,6 @@ void attention_backward(const AttentionGrads& to, const Tensor& dy, const Tensor
                                 q.data<float>(),
                                 k.data<float>(),
                                 v.data<float>(),
-                                out.y.data<float>(),
                                 out.lse.data<float>(),
                                 to.dq.mutable_data<float>(),
                                 to.dk.mutable_data<float>(),

@@ -62,12 +62,4 @@ void scale_columns(float* x, const float* factor, int64_t rows, int64_t columns,
     for (int64_t c = 0; c < columns; c += kLanes) store(x + r * row + c, load(x + r * row + c) * load(factor + c));
 }
 
-void dot_columns(float* to, const float* a, const float* b, int64_t rows, int64_t columns) {
-  for (int64_t c = 0; c < columns; c += kLanes) {
-    Vec sum{};
-    for (int64_t at = c; at < rows * columns; at += columns) sum += load(a + at) * load(b + at);
-    store(to + c, sum);
-  }
-}
-
 }  // namespace stipple::simd::STIPPLE_SIMD

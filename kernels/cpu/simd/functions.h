@@ -47,7 +47,6 @@ void softmax_columns(float* s, float* largest, float* total, float* rescale, int
 void softmax_columns_backward(float* s, float* dp, const float* lse, const float* delta, int64_t rows, int64_t columns,
                               int64_t row);
 void scale_columns(float* x, const float* factor, int64_t rows, int64_t columns, int64_t row);
-void dot_columns(float* to, const float* a, const float* b, int64_t rows, int64_t columns);
 
 // attention_narrow.cpp
 inline constexpr int kNarrow = 8;

@@ -113,8 +113,6 @@ struct Table {
   void (*softmax_columns_backward)(float* s, float* dp, const float* lse, const float* delta, int64_t rows,
                                    int64_t columns, int64_t row);
   void (*scale_columns)(float* x, const float* factor, int64_t rows, int64_t columns, int64_t row);
-  // to[c] = sum over rows of a[r, c] b[r, c], for dense matrices
-  void (*dot_columns)(float* to, const float* a, const float* b, int64_t rows, int64_t columns);
 
   // The same in one go for one block of narrow heads. sums [narrow, block] += p v, with largest and total [block] brought up
   // to date; s [keys, block] is scratch.

@@ -32,7 +32,6 @@ const Table functions = {
     .softmax_columns = softmax_columns,
     .softmax_columns_backward = softmax_columns_backward,
     .scale_columns = scale_columns,
-    .dot_columns = dot_columns,
     .narrow = kNarrow,
     .attend_narrow = attend_narrow,
     .attend_narrow_backward = attend_narrow_backward,
