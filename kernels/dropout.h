@@ -14,7 +14,8 @@ namespace stipple {
 struct DropoutOptions {
   double p;  // in [0, 1)
   uint64_t seed = 0, offset = 0;
-  Tensor device_seed = {};  // i64 []; on CUDA instead of `seed`, read when the kernel runs: a graph draws anew each time
+  Tensor device_seed =
+      {};  // i64 []; on CUDA instead of `seed`, read when the kernel runs: a graph draws anew each time
 };
 
 namespace kernels {
