@@ -3,6 +3,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "bench/gpu.h"
 #include "bench/machine.h"
 #include "bench/work.h"
 #include "kernels/cpu/parallel.h"
@@ -33,18 +34,26 @@ class Server {
     try {
       json request = json::parse(line);
       const int64_t repeats = request.value("repeats", kRepeats);
+      const bool cold = request.value("cold", false);
       request.erase("repeats");
+      request.erase("cold");
       check(repeats >= 1, "repeats: {}", repeats);
-      return measured(request, repeats);
+      return measured(request, repeats, cold);
     } catch (const std::exception& error) {  // the process outlives a request it cannot serve
       return {{"error", error.what()}};
     }
   }
 
  private:
-  json measured(const json& request, int64_t repeats) {
+  json measured(const json& request, int64_t repeats, bool cold) {
     if (request != request_) load(request);
-    json answer = {{"seconds", median_seconds(work_.run, repeats)}, {"flop", work_.flop}, {"bytes", work_.bytes}};
+    json answer = is_for_gpu(request) ? measure_on_gpu(work_, repeats, cold) : measured_on_cpu(repeats);
+    answer.update({{"flop", work_.flop}, {"bytes", work_.bytes}});
+    return answer;
+  }
+
+  json measured_on_cpu(int64_t repeats) {
+    json answer = {{"seconds", median_seconds(work_.run, repeats)}};
     if (work_.network) answer["peak_bytes"] = peak_resident_bytes();
     return answer;
   }
@@ -53,6 +62,7 @@ class Server {
     request_ = nullptr;
     work_ = {};
     cpu_allocator().release_cached();
+    if (is_for_gpu(request)) set_up_gpu(request);
     work_ = prepare(request);
     work_.run();
     request_ = request;

@@ -1,10 +1,14 @@
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "autograd/ops.h"
+#include "bench/gpu.h"
 #include "bench/work.h"
 #include "diffusion/pipeline.h"
+#include "kernels/recorded_work.h"
 #include "nn/optimizer.h"
+#include "tensor/error.h"
 #include "tensor/file.h"
 #include "tensor/random.h"
 
@@ -52,14 +56,17 @@ struct Bench {
  private:
   Bench(const Request& r, const UNet2DConfig& c) : pipeline(c, conditioning_of(r.at("config"), c), {}) {
     PhiloxGenerator random(0);
+    const Device device = is_for_gpu(r) ? Device::cuda : Device::cpu;
+    check(r.value("dtype", "f32") != "bf16", "networks: ours compute in f32 and tf32");
     pipeline.parameters.initialize(random);
+    pipeline.parameters.to(device);
     const int64_t n = r.at("batch"), height = r.value("height", c.sample_height.value_or(32)),
                   width = r.value("width", c.sample_width.value_or(32));
-    images = normal(random, {n, height, width, pipeline.denoiser.image_channels()});
-    noise = normal(random, {n, height, width, c.out_channels});
-    timesteps = integers(random, {n}, 0, 1000);
+    images = normal(random, {n, height, width, pipeline.denoiser.image_channels()}).to(device);
+    noise = normal(random, {n, height, width, c.out_channels}).to(device);
+    timesteps = integers(random, {n}, 0, 1000).to(device);
     if (const auto& conditioning = pipeline.denoiser.conditioning; conditioning.kind != ClassConditioning::none)
-      labels = integers(random, {n}, 0, conditioning.classes);
+      labels = integers(random, {n}, 0, conditioning.classes).to(device);
   }
 };
 
@@ -73,13 +80,36 @@ struct TrainingBench : Bench {
     adam.step(1e-3, 0);
   }
 
+  // On a GPU, as DeviceStep (diffusion/training/device_step.h): the step's numbers are in device memory when it begins.
+  void step_on_gpu() {
+    adam.prepare(1e-3, 0);
+    graph ? graph->launch() : compute();
+  }
+  void record() {
+    step_on_gpu();
+    graph.emplace([this] { compute(); });
+  }
+
   Adam adam;
+  std::optional<RecordedWork> graph;
+
+ private:
+  void compute() {
+    pipeline.parameters.clear_gradients();
+    const Var loss = mse(predict(), noise);
+    backward(loss);
+    adam.take_prepared(loss.value(), {});
+  }
 };
 
 }  // namespace
 
 Work prepare_training_step(const Request& request) {
   const auto training = std::make_shared<TrainingBench>(request);
+  if (is_for_gpu(request)) {
+    if (request.value("mode", "graph") == "graph") training->record();
+    return {.run = [training] { training->step_on_gpu(); }, .network = true};
+  }
   return {.run = [training] { training->step(); }, .network = true};
 }
 

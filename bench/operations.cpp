@@ -1,6 +1,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "bench/gpu.h"
 #include "bench/work.h"
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
@@ -18,10 +19,25 @@ using Request = nlohmann::json;
 
 int64_t size(const Request& r, const char* field) { return r.at(field).get<int64_t>(); }
 
-Tensor random(const Shape& shape) {
-  static PhiloxGenerator generator(0);
-  return normal(generator, shape);
-}
+// Makes a request's tensors: normal numbers in its dtype on its device. tf32 is f32 in memory.
+class Inputs {
+ public:
+  explicit Inputs(const Request& r)
+      : device_(is_for_gpu(r) ? Device::cuda : Device::cpu),
+        dtype_(r.value("dtype", "f32") == "bf16" ? Dtype::bf16 : Dtype::f32) {}
+  Tensor operator()(const Shape& shape) const { return parameter(shape).to(dtype_); }
+  Tensor parameter(const Shape& shape) const { return make(shape).to(device_); }  // f32 always
+
+ private:
+  static Tensor make(const Shape& shape) {
+    static PhiloxGenerator generator(0);
+    return normal(generator, shape);
+  }
+  Device device_;
+  Dtype dtype_;
+};
+
+Tensor f32_like(const Tensor& x) { return Tensor(x.shape(), Dtype::f32, x.device()); }
 
 template <typename... Tensors>
 double bytes(const Tensors&... tensors) {
@@ -38,11 +54,12 @@ T by_pass(const Request& r, const std::map<std::string, T>& choices) {
 }
 
 Work conv2d(const Request& r) {
+  const Inputs random(r);
   const int64_t kernel = size(r, "kernel");
   const Conv2dOptions options{size(r, "stride"), Padding::same(kernel / 2)};
   const Tensor x = random({size(r, "n"), size(r, "h"), size(r, "w"), size(r, "c")});
   const Tensor weight = random({size(r, "k"), kernel, kernel, size(r, "c")});
-  const Tensor dy = random(conv2d_shape(x.shape(), weight.shape(), options)), dweight = empty_like(weight);
+  const Tensor dy = random(conv2d_shape(x.shape(), weight.shape(), options)), dweight = f32_like(weight);
   const auto run = by_pass<std::function<void()>>(
       r, {{"forward", [=] { kernels::conv2d(x, weight, {}, options); }},
           {"input_gradient", [=] { kernels::conv2d_input_gradient(dy, weight, x.shape(), options); }},
@@ -52,9 +69,10 @@ Work conv2d(const Request& r) {
 }
 
 Work group_norm_silu(const Request& r) {
+  const Inputs random(r);
   const GroupNormOptions options{.groups = size(r, "groups"), .silu = true};
   const Tensor x = random({size(r, "n"), size(r, "h"), size(r, "w"), size(r, "c")}), dy = random(x.shape());
-  const Tensor gamma = random({x.dim(3)}), beta = random({x.dim(3)});
+  const Tensor gamma = random.parameter({x.dim(3)}), beta = random.parameter({x.dim(3)});
   const GroupNormOut out = kernels::group_norm(x, gamma, beta, options);
   const GroupNormGrads to{empty_like(x), {empty_like(gamma)}, {empty_like(beta)}};
   const auto run = by_pass<std::function<void()>>(
@@ -64,6 +82,7 @@ Work group_norm_silu(const Request& r) {
 }
 
 Work attention(const Request& r) {
+  const Inputs random(r);
   const int64_t heads = size(r, "heads"), tokens = size(r, "tokens"), width = heads * size(r, "width");
   const Shape shape{size(r, "n"), tokens, width};
   const Tensor q = random(shape), k = random(shape), v = random(shape), dy = random(shape);
@@ -78,16 +97,18 @@ Work attention(const Request& r) {
 }
 
 Work matmul(const Request& r) {
+  const Inputs random(r);
   const int64_t m = size(r, "m"), n = size(r, "n"), k = size(r, "k");
-  const Tensor a = random({m, k}), b = random({k, n}), y({m, n});
+  const Tensor a = random({m, k}), b = random({k, n}), y({m, n}, a.dtype(), a.device());
   const auto run = [=] { kernels::matmul_into({y}, a, b, Transpose::no, Transpose::no); };
   return {run, 2.0 * static_cast<double>(m * n * k), bytes(a, b, y)};
 }
 
 Work adamw(const Request& r) {
   const Shape shape{size(r, "count")};
-  const Tensor parameters = random(shape), gradients = random(shape);
-  const Tensor m = Tensor::zeros(shape), v = Tensor::zeros(shape);
+  const Inputs random(r);
+  const Tensor parameters = random.parameter(shape), gradients = random.parameter(shape);
+  const Tensor m = Tensor::zeros(shape).to(parameters.device()), v = Tensor::zeros(shape).to(parameters.device());
   auto run = [=, step = int64_t{0}]() mutable { kernels::adamw(parameters, m, v, {}, gradients, {.step = ++step}); };
   return {run, 0, 7 * bytes(parameters)};
 }

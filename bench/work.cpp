@@ -5,12 +5,17 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "bench/gpu.h"
+
 namespace stipple::bench {
+
+bool is_for_gpu(const nlohmann::json& request) { return request.value("device", "cpu") == "cuda"; }
 
 Work prepare(const nlohmann::json& request) {
   const std::string operation = request.at("op");
   if (operation == "training_step") return prepare_training_step(request);
   if (operation == "forward") return prepare_forward(request);
+  if (operation == "peak") return prepare_peak(request);
   return prepare_operation(request);
 }
 
@@ -22,9 +27,13 @@ double median_seconds(const std::function<void()>& run, int64_t repeats) {
     run();
     seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
   }
-  std::sort(seconds.begin(), seconds.end());
-  const size_t half = seconds.size() / 2;
-  return seconds.size() % 2 ? seconds[half] : (seconds[half - 1] + seconds[half]) / 2;
+  return median(seconds);
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const size_t half = values.size() / 2;
+  return values.size() % 2 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
 }  // namespace stipple::bench

@@ -1,6 +1,7 @@
 #pragma once
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
+#include <vector>
 
 namespace stipple::bench {
 
@@ -19,5 +20,6 @@ Work prepare_training_step(const nlohmann::json& request);  // networks.cpp
 Work prepare_forward(const nlohmann::json& request);
 
 double median_seconds(const std::function<void()>& run, int64_t repeats);
+double median(std::vector<double>);
 
 }  // namespace stipple::bench

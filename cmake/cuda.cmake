@@ -38,8 +38,9 @@ elseif(STIPPLE_CUDA STREQUAL nvcc)
   enable_language(CUDA)
   set_target_properties(stipple_core PROPERTIES CUDA_ARCHITECTURES "${CMAKE_CUDA_ARCHITECTURES}")
   # Warnings are errors, spilled registers among them. nvcc cannot check format strings while it compiles.
-  target_compile_options(stipple_core PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 --Werror=all-warnings
-    -Xptxas=--warn-on-spills,--warning-as-error -DFMT_CONSTEVAL= -DFMT_USE_CONSTEXPR=1>)
+  set(KERNEL_OPTIONS -std=c++20 --Werror=all-warnings -Xptxas=--warn-on-spills,--warning-as-error -DFMT_CONSTEVAL=
+                     -DFMT_USE_CONSTEXPR=1)
+  target_compile_options(stipple_core PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:${KERNEL_OPTIONS}>")
   find_package(CUDAToolkit REQUIRED)
   target_sources(stipple_core PRIVATE kernels/cuda/matmul/cublaslt.cpp)
   target_link_libraries(stipple_core PRIVATE CUDA::cudart CUDA::cublasLt)

@@ -1,4 +1,4 @@
-"""PyTorch's operations in f32 on the CPU: oneDNN's convolution, and its neighbours in a U-Net.
+"""PyTorch's operations: on the CPU in f32 (oneDNN), on a GPU in f32, tf32 and bf16 (cuDNN, cuBLAS and PyTorch's own).
 
 Images lie in channels_last, or as a request's `layout` says: group norm is faster in `contiguous`, convolution is not.
 """
@@ -14,7 +14,7 @@ def images(r: dict, n: int, channels: int, h: int, w: int) -> torch.Tensor:
     layout = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}[
         r.get("layout", "channels_last")
     ]
-    return torch.randn(n, channels, h, w).contiguous(memory_format=layout)
+    return torch.randn(n, channels, h, w, dtype=serve.dtype(r)).contiguous(memory_format=layout)
 
 
 def sizes(*tensors: torch.Tensor) -> int:
@@ -61,7 +61,7 @@ def group_norm_silu(r: dict) -> Work:
     run = forward_or_backward(
         r["pass"],
         lambda x, gamma, beta: F.silu(F.group_norm(x, r["groups"], gamma, beta, 1e-5)),
-        [x, torch.randn(r["c"]), torch.randn(r["c"])],
+        [x, torch.randn(r["c"], dtype=x.dtype), torch.randn(r["c"], dtype=x.dtype)],
     )
     return Work(run, 0, {"forward": 2, "backward": 3}[r["pass"]] * sizes(x))
 
@@ -73,15 +73,16 @@ def attention(r: dict) -> Work:
     def compute(q, k, v):
         return F.scaled_dot_product_attention(heads_first(q), heads_first(k), heads_first(v))
 
-    q, k, v = (torch.randn(r["n"], r["tokens"], r["heads"] * r["width"]) for _ in range(3))
+    shape = (r["n"], r["tokens"], r["heads"] * r["width"])
+    q, k, v = (torch.randn(shape, dtype=serve.dtype(r)) for _ in range(3))
     run = forward_or_backward(r["pass"], compute, [q, k, v])
     flop = 4 * r["n"] * r["heads"] * r["tokens"] ** 2 * r["width"]
     return Work(run, *{"forward": (flop, 4 * sizes(q)), "backward": (2.5 * flop, 8 * sizes(q))}[r["pass"]])
 
 
 def matmul(r: dict) -> Work:
-    a, b = torch.randn(r["m"], r["k"]), torch.randn(r["k"], r["n"])
-    y = torch.empty(r["m"], r["n"])
+    a, b = torch.randn(r["m"], r["k"], dtype=serve.dtype(r)), torch.randn(r["k"], r["n"], dtype=serve.dtype(r))
+    y = torch.empty(r["m"], r["n"], dtype=a.dtype)
     return Work(lambda: torch.mm(a, b, out=y), 2 * r["m"] * r["n"] * r["k"], sizes(a, b, y))
 
 

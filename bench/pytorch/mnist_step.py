@@ -74,16 +74,18 @@ def batch(r: dict, net: torch.nn.Module) -> list[torch.Tensor]:
 def training_step(r: dict) -> Work:
     net = network(r)
     inputs = batch(r, net)
+    autocast = torch.autocast(r.get("device", "cpu"), torch.bfloat16, enabled=r.get("dtype") == "bf16")
     noise = torch.randn(r["batch"], net.model.config.out_channels, *inputs[0].shape[2:])
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
 
     def run():
-        loss = F.mse_loss(net(*inputs), noise)
+        with autocast:
+            loss = F.mse_loss(net(*inputs).float(), noise)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 
-    return Work(run)
+    return Work(run, network=True)
 
 
 def forward(r: dict) -> Work:
@@ -94,10 +96,12 @@ def forward(r: dict) -> Work:
     def run():
         return net(*inputs)
 
-    return Work(run)
+    return Work(run, network=True)
 
 
 def peak() -> dict:
+    if torch.cuda.is_initialized():
+        return {"peak_bytes": torch.cuda.max_memory_allocated()}
     return {"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
 
 

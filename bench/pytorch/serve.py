@@ -18,6 +18,7 @@ class Work:
     run: Callable[[], object]
     flop: float = 0
     bytes: float = 0
+    network: bool = False
 
 
 def median_seconds(run: Callable[[], object], repeats: int) -> float:
@@ -27,6 +28,55 @@ def median_seconds(run: Callable[[], object], repeats: int) -> float:
         run()
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
+
+
+FLUSHED = 1 << 30  # bytes: more than any L2
+DTYPES = {"f32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
+
+
+def dtype(r: dict) -> torch.dtype:
+    return DTYPES[r.get("dtype", "f32")]
+
+
+def set_up(r: dict) -> None:
+    """Tensors are made on the request's device from here on; products of f32 are rounded to tf32 where it says so."""
+    torch.set_default_device(r.get("device", "cpu"))
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = r.get("dtype") == "tf32"
+
+
+def elapsed(begin: torch.cuda.Event, end: torch.cuda.Event) -> float:
+    end.synchronize()
+    return 1e-3 * begin.elapsed_time(end)
+
+
+def kernel_seconds(run: Callable[[], object], cold: bool) -> float:
+    """One run behind a flush of L2, in which the host gets ahead; warm: behind a run of its own besides."""
+    torch.empty(FLUSHED, dtype=torch.uint8, device="cuda").zero_()
+    if not cold:
+        run()
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    run()
+    end.record()
+    return elapsed(begin, end)
+
+
+def network_seconds(run: Callable[[], object], repeats: int) -> float:
+    """Steps follow each other, the host going ahead as in training."""
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(repeats + 1)]
+    events[0].record()
+    for event in events[1:]:
+        run()
+        event.record()
+    return statistics.median(elapsed(begin, end) for begin, end in zip(events, events[1:]))
+
+
+def median_seconds_on_gpu(work: Work, cold: bool, repeats: int) -> float:
+    torch.cuda.synchronize()
+    if work.network:
+        return network_seconds(work.run, repeats)
+    return statistics.median(kernel_seconds(work.run, cold) for _ in range(repeats))
 
 
 class Server:
@@ -42,16 +92,21 @@ class Server:
         self.request, self.work = None, None  # frees the memory first
         if request["op"] not in self.operations:
             raise ValueError(f"op {request['op']}: not one of {', '.join(self.operations)}")
+        set_up(request)
         self.work = self.operations[request["op"]](request)
-        self.work.run()
+        for _ in range(3 if request.get("device") == "cuda" else 1):  # Triton and cuDNN try variants
+            self.work.run()
         self.request = request
 
     def answer(self, line: str) -> dict:
         try:
             request = json.loads(line)
-            repeats = request.pop("repeats", 5)
+            repeats, cold = request.pop("repeats", 5), request.pop("cold", False)
             self.prepare(request)
-            seconds = median_seconds(self.work.run, repeats)
+            if request.get("device") == "cuda":
+                seconds = median_seconds_on_gpu(self.work, cold, repeats)
+            else:
+                seconds = median_seconds(self.work.run, repeats)
         except Exception as error:  # the process outlives a request it cannot serve
             return {"error": " ".join(f"{type(error).__name__}: {error}".split())}
         return {"seconds": seconds, "flop": self.work.flop, "bytes": self.work.bytes, **self.extra()}

@@ -23,7 +23,7 @@ namespace {
 constexpr int64_t kWorkspace = 32 << 20;
 
 void check_call(cublasStatus_t status, const char* what) {
-  check(status == CUBLAS_STATUS_SUCCESS, "cublaslt: {}: {}", what, cublasGetStatusString(status));
+  check(status == CUBLAS_STATUS_SUCCESS, "cublaslt: {}: {}", what, cublasLtGetStatusString(status));
 }
 
 cublasLtHandle_t handle() {
