@@ -70,7 +70,9 @@ void Classifier::load(const std::string& safetensors) {
   std::map<std::string, Shape> present;
   for (const std::string& name : file.names()) present[name] = file.shape(name);
   parameters_.from_file(
-      parameters_.values(), present, [&](const std::string& name) { return file.load(name); }, safetensors);
+      parameters_.values(), present,
+      [&](const Tensor& to, const std::string& name, bool channels_last) { file.load_into(to, name, channels_last); },
+      safetensors);
 }
 
 std::vector<int64_t> Classifier::classify(const Tensor& images) const {
