@@ -143,7 +143,8 @@ class Session:
         found = summary[0] if summary else "ctest ran no tests"
         if not failed and (ran.returncode or not summary):
             self.log.record("tests", name="all", failed=found)
-        self.log.record("tests", name="all", passed=found)
+        if not failed and ran.returncode == 0:
+            self.log.record("tests", name="all", passed=found)
 
     def sanitizer(self) -> None:
         """A training step of a tiny network under each tool; the first thing a tool reports is what the table shows."""

@@ -1,6 +1,8 @@
 """The table of `./run gpu`, from the records of its log: at most 60 lines of at most 140 columns."""
 
-MOST_LINES = 60
+import re
+
+MOST_LINES = 59  # and one that names the log
 DATASHEET = {  # dense tensor-core TFLOP/s with sums in f32, and GB/s, of the SXM boards: kernels/emulator/model_time.cpp
     "A100": {"bf16": 312, "tf32": 156, "copy": 2039},
     "H100": {"bf16": 989.4, "tf32": 494.7, "copy": 3352},
@@ -66,9 +68,9 @@ class Table:
         lines = [f"FAILED {r['part']}, {r['name']}: {r['failed']}" for r in self.records if "failed" in r]
         for r in self.records:
             error = r.get("answer", {}).get("error")
-            if error and r["who"] == "stipple":
+            if error and r["who"] == "stipple" and not refused(error):
                 lines.append(f"FAILED {r['part']}, {shape(r['request'])}: {error}")
-        return lines
+        return list(dict.fromkeys(lines))
 
     def asked(self, part: str) -> list[dict]:
         """The requests without how they were timed, each once, in order."""
@@ -146,7 +148,14 @@ def shape(r: dict) -> str:
     return " ".join(word for word in [*words, r.get("dtype", "f32")] if word)
 
 
+def refused(error: str) -> bool:
+    """Whether a rung only said that it is not for such sizes."""
+    return re.search(r": rung \w+ takes ", error) is not None
+
+
 def microseconds(answer: dict) -> str:
+    if refused(answer.get("error") or ""):
+        return "no"
     if "error" in answer:
         return "error" if answer["error"] != "no time left" else "late"
     return f"{1e6 * answer['seconds']:.1f}" if "seconds" in answer else "-"

@@ -71,6 +71,13 @@ class TheTable(unittest.TestCase):
         self.assertEqual(status, 1)
         self.assertTrue(any("conv2d: no memory" in line for line in lines))
 
+    def test_a_rung_that_is_not_for_such_sizes_is_no_failure(self):
+        error = {"error": "attention: rung flash takes heads of up to 128 channels, got 512"}
+        request = WORKLOADS["kernels"][0] | {"cold": True, "rung": "flash"}
+        status, lines = shown([{"part": "kernels", "request": request, "who": "stipple", "answer": error}])
+        self.assertEqual(status, 0)
+        self.assertTrue(any(line.endswith("flash no") for line in lines))
+
     def test_without_pytorch_it_says_so(self):
         ours = [r for r in a_full_run() if "torch" not in r and r.get("who") != "PyTorch"]
         status, lines = shown(ours)
