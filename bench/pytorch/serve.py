@@ -39,8 +39,7 @@ def dtype(r: dict) -> torch.dtype:
 
 
 def set_up(r: dict) -> None:
-    """Tensors are made on the request's device from here on; products of f32 are rounded to tf32 where it says so."""
-    torch.set_default_device(r.get("device", "cpu"))
+    """Products of f32 are rounded to tf32 where the request says so."""
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = r.get("dtype") == "tf32"
 
@@ -93,7 +92,11 @@ class Server:
         if request["op"] not in self.operations:
             raise ValueError(f"op {request['op']}: not one of {', '.join(self.operations)}")
         set_up(request)
-        self.work = self.operations[request["op"]](request)
+        torch.set_default_device(request.get("device", "cpu"))
+        try:
+            self.work = self.operations[request["op"]](request)
+        finally:
+            torch.set_default_device(None)  # which would look at every call of the work
         for _ in range(3 if request.get("device") == "cuda" else 1):  # Triton and cuDNN try variants
             self.work.run()
         self.request = request
