@@ -2,11 +2,13 @@
 
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/matmul/rungs.h"
+#include "kernels/cuda/precision.h"
 #include "kernels/launch.h"
 #include "kernels/matmul.h"
 
 // matmul and linear: the ladder's rungs are in matmul/. STIPPLE_MATMUL_CUDA=naive|tiled|mma|cublaslt takes one for all
-// products. The emulator has no cuBLASLt, and its default is mma.
+// products; the emulator has no cuBLASLt. By default (fastest) it is the last of them, but for small f32 products, which
+// would not fill tensor cores: there tiled adds plain f32, and gradients that nearly cancel keep a digit more.
 
 namespace stipple::cuda {
 namespace {
@@ -16,19 +18,25 @@ int extent(const char* name, int64_t n) {
   return static_cast<int>(n);
 }
 
-std::string_view chosen() {
+constexpr int64_t kSmall = 1 << 22;  // multiply-adds
+
+std::string_view chosen(bool small) {
 #ifdef __CUDACC__
-  return rung("MATMUL_CUDA", {"naive", "tiled", "mma", "cublaslt"});
+  const std::string_view wanted = rung("MATMUL_CUDA", {"naive", "tiled", "mma", "cublaslt", "fastest"});
+  const std::string_view best = "cublaslt";
 #else
-  return rung("MATMUL_CUDA", {"naive", "tiled", "mma"});
+  const std::string_view wanted = rung("MATMUL_CUDA", {"naive", "tiled", "mma", "fastest"}), best = "mma";
 #endif
+  if (wanted != "fastest") return wanted;
+  return small ? "tiled" : best;
 }
 
 void product(const Grad& c, const MatmulOperand& a, const MatmulOperand& b, const Tensor& bias) {
   if (c.to.numel() == 0) return;
   const int depth = extent("steps", a.of.dim(a.transpose == Transpose::yes ? 0 : 1));
   const MatmulSizes size{extent("rows", c.to.dim(0)), extent("columns", c.to.dim(1)), depth};
-  const std::string_view rung = chosen();
+  const bool exact = a.of.dtype() == Dtype::f32 && !allows_tf32();
+  const std::string_view rung = chosen(exact && int64_t{size.rows} * size.columns * depth <= kSmall);
   if (rung == "naive" || depth == 0) return naive::matmul(c, a, b, bias, size);
   if (rung == "tiled") return tiled::matmul(c, a, b, bias, size);
 #ifdef __CUDACC__

@@ -47,10 +47,9 @@ struct F32 {
   static constexpr int kParts = 2;
 
   __device__ static void split(uint32_t (&parts)[kParts], uint32_t bits) {
-    constexpr uint32_t kTf32Bits = 0xFFFFE000;
-    const float x = __uint_as_float(bits);
-    parts[0] = __float_as_uint(nearly_rounded_to_tf32(x)) & kTf32Bits;
-    parts[1] = __float_as_uint(x - __uint_as_float(parts[0]));
+    constexpr uint32_t kHalfUnit = 0x1000, kTf32Bits = 0xFFFFE000;
+    parts[0] = (bits + kHalfUnit) & kTf32Bits;  // to nearest; NaN may become 0, and then stays in the rest
+    parts[1] = __float_as_uint(nearly_rounded_to_tf32(__uint_as_float(bits) - __uint_as_float(parts[0])));
   }
   __device__ static void multiply(float (&d)[4], const uint32_t (&a)[kParts][4], const uint32_t (&b)[kParts][2]) {
     ptx::mma_m16n8k8_tf32(d, a[1], b[0]);
