@@ -16,8 +16,8 @@ namespace {
 
 constexpr int64_t kFlushed = int64_t{1} << 30;  // bytes: more than any L2
 
-// Writes more than L2 holds, so that it holds nothing of ours. It takes the GPU a third of a millisecond or more, in which
-// the host gets ahead: what follows is never measured waiting for a launch.
+// Writes more than L2 holds, so that it holds nothing of ours. It takes the GPU a third of a millisecond or more, in
+// which the host gets ahead: what follows is never measured waiting for a launch.
 void flush() {
   static const Tensor& buffer = *new Tensor({kFlushed}, Dtype::u8, Device::cuda);
   cuda::check_call(cudaMemsetAsync(buffer.mutable_bytes(), 0, kFlushed, cuda::stream()), "bench: flushing L2");

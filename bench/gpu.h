@@ -3,8 +3,8 @@
 
 #include "bench/work.h"
 
-// Requests with `device: cuda` (PROTOCOL.md). gpu.cpp measures on hardware; in an emulated build, gpu_emulated.cpp counts
-// and answers the model's times; gpu_without_cuda.cpp fails with one line.
+// Requests with `device: cuda` (PROTOCOL.md). gpu.cpp measures on hardware; in an emulated build, gpu_emulated.cpp
+// counts and answers the model's times; gpu_without_cuda.cpp fails with one line.
 
 namespace stipple::bench {
 

@@ -26,8 +26,14 @@ ROOT = BENCH.parent
 MODEL = BENCH / "results" / "model-times.json"
 LADDERS = {"conv2d": "CONV2D", "group_norm_silu": "GROUP_NORM", "attention": "ATTENTION", "matmul": "MATMUL"}
 MODES = ("eager", "channels_last", "compile")
-STEP = {"op": "training_step", "config": "tests/fixtures/networks/mnist.json", "batch": 1, "height": 8, "width": 8,
-        "mode": "eager"}  # fmt: skip
+STEP = {
+    "op": "training_step",
+    "config": "tests/fixtures/networks/mnist.json",
+    "batch": 1,
+    "height": 8,
+    "width": 8,
+    "mode": "eager",
+}
 PYTHON_PATH = os.pathsep.join(filter(None, [str(ROOT / ".deps" / "python"), os.environ.get("PYTHONPATH")]))
 
 
@@ -57,13 +63,14 @@ class Log:
 
 
 class Process:
-    """An opponent of bench/PROTOCOL.md that may fail to start, end, or hang: then it answers errors, and is not asked again."""
+    """An opponent of bench/PROTOCOL.md. Where it ends or hangs, it answers errors, and is not asked again."""
 
     def __init__(self, name: str, command: list[str], log: Log):
         self.name, self.failure = name, ""
         environment = os.environ | {"PYTHONPATH": PYTHON_PATH}
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log.file, cwd=ROOT,
-                                        env=environment)  # fmt: skip
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log.file, cwd=ROOT, env=environment
+        )
 
     def ask(self, request: dict, seconds: float) -> dict:
         if self.failure:
@@ -113,7 +120,9 @@ class Session:
         ran = subprocess.run(query, capture_output=True, text=True)
         self.log.record("machine", gpu=ran.stdout.splitlines()[0].strip() if ran.stdout else "unknown")
 
-    def program(self, part: str, name: str, command: list[str], seconds: float, given: str = "") -> subprocess.CompletedProcess | None:
+    def program(
+        self, part: str, name: str, command: list[str], seconds: float, given: str = ""
+    ) -> subprocess.CompletedProcess | None:
         """Runs it to its end; what it prints goes to the log. None where time is up, or the program is not there."""
         limit = min(seconds, self.left())
         if limit < 5:
@@ -121,8 +130,15 @@ class Session:
             return None
         began = time.monotonic()
         try:
-            ran = subprocess.run(command, input=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
-                                 timeout=limit)  # fmt: skip
+            ran = subprocess.run(
+                command,
+                input=given,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                cwd=ROOT,
+                timeout=limit,
+            )
         except subprocess.TimeoutExpired as late:
             self.log.text((late.stdout or b"").decode(errors="replace"))
             self.log.record(part, name=name, failed=f"not done in {limit:.0f} s")
@@ -132,8 +148,23 @@ class Session:
         return ran
 
     def tests(self) -> None:
-        ran = self.program("tests", "all", ["ctest", "--test-dir", str(self.build), "--output-on-failure", "--timeout", "100", "-j",
-                           "8", "-R", "^cuda|^tensor$"], 150)  # fmt: skip
+        ran = self.program(
+            "tests",
+            "all",
+            [
+                "ctest",
+                "--test-dir",
+                str(self.build),
+                "--output-on-failure",
+                "--timeout",
+                "100",
+                "-j",
+                "8",
+                "-R",
+                "^cuda|^tensor$",
+            ],
+            150,
+        )
         if ran is None:
             return
         summary = re.search(r"\d+% tests passed.*", ran.stdout)
@@ -149,7 +180,15 @@ class Session:
     def sanitizer(self) -> None:
         """A training step of a tiny network under each tool; the first thing a tool reports is what the table shows."""
         for tool in ("memcheck", "racecheck"):
-            command = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "9", str(self.build / "stipple_bench"), "--serve"]
+            command = [
+                "compute-sanitizer",
+                "--tool",
+                tool,
+                "--error-exitcode",
+                "9",
+                str(self.build / "stipple_bench"),
+                "--serve",
+            ]
             step = json.dumps(STEP | {"device": "cuda", "repeats": 1}) + "\n"
             try:
                 ran = self.program("sanitizer", tool, command, 90, step)
@@ -159,9 +198,15 @@ class Session:
             if ran is None:
                 continue
             wrong = ran.returncode != 0 or '"error"' in ran.stdout or '"seconds"' not in ran.stdout
-            reports = re.findall(r"^=+ ((?:Error|Warning|Invalid|Race|ERROR SUMMARY|RACECHECK).*)|(.*\"error\".*)", ran.stdout, re.MULTILINE)
+            reports = re.findall(
+                r"^=+ ((?:Error|Warning|Invalid|Race|ERROR SUMMARY|RACECHECK).*)|(.*\"error\".*)",
+                ran.stdout,
+                re.MULTILINE,
+            )
             first = next((a or b for a, b in reports), f"ended with {ran.returncode}")
-            self.log.record("sanitizer", name=tool, **({"failed": first} if wrong else {"passed": "a training step is clean"}))
+            self.log.record(
+                "sanitizer", name=tool, **({"failed": first} if wrong else {"passed": "a training step is clean"})
+            )
 
     def measure(self, part: str, processes: list[Process], request: dict, seconds: float) -> None:
         for process in processes:
@@ -206,11 +251,13 @@ class Session:
 
 def key(request: dict) -> str:
     """What the times of the model depend on."""
-    return json.dumps({name: request[name] for name in sorted(request) if name not in ("device", "cold", "repeats", "mode")})
+    return json.dumps(
+        {name: request[name] for name in sorted(request) if name not in ("device", "cold", "repeats", "mode")}
+    )
 
 
 def model_times(command: str, workloads: Path) -> None:
-    """Asks for the times of the default rungs that are not in the file yet; each takes seconds to minutes, and is kept at once."""
+    """Asks for the default rungs' times that are not in the file yet; each takes seconds to minutes, and is kept."""
     times = json.loads(MODEL.read_text()) if MODEL.exists() else {}
     process = subprocess.Popen(shlex.split(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     for request in json.loads(workloads.read_text())["kernels"]:

@@ -4,8 +4,8 @@
 #include "kernels/emulator/emulator.h"
 #include "kernels/emulator/model_time.h"
 
-// The emulator's clock says nothing of a GPU's. What is answered instead of seconds is the model's time on each GPU that
-// it knows, from one counted run; L2 is empty before every launch (kernels/emulator/counts.h).
+// The emulator's clock says nothing of a GPU's. What is answered instead of seconds is the model's time on each GPU
+// that it knows, from one counted run; L2 is empty before every launch (kernels/emulator/counts.h).
 
 namespace stipple::bench {
 

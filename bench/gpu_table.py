@@ -3,7 +3,7 @@
 import re
 
 MOST_LINES = 59  # and one that names the log
-DATASHEET = {  # dense tensor-core TFLOP/s with sums in f32, and GB/s, of the SXM boards: kernels/emulator/model_time.cpp
+DATASHEET = {  # dense tensor-core TFLOP/s, and GB/s, of the SXM boards: kernels/emulator/model_time.cpp
     "A100": {"bf16": 312, "tf32": 156, "copy": 2039},
     "H100": {"bf16": 989.4, "tf32": 494.7, "copy": 3352},
     "H200": {"bf16": 989.4, "tf32": 494.7, "copy": 4800},
@@ -20,7 +20,11 @@ def show(records: list[dict]) -> int:
     lines, errors = table.lines(), table.failures()
     room = MOST_LINES - len(lines) - 1
     print("\n".join(line[:140] for line in lines + errors[:room]))
-    print(f"FAILED: {len(errors)}" + (" (more in the log)" if len(errors) > room else "") if errors else "all parts passed")
+    print(
+        f"FAILED: {len(errors)}" + (" (more in the log)" if len(errors) > room else "")
+        if errors
+        else "all parts passed"
+    )
     return 1 if errors else 0
 
 
@@ -55,14 +59,20 @@ class Table:
         lines = [f"{self.machine.get('gpu', 'unknown GPU')}; {against}"]
         sheet = DATASHEET.get(self.gpu() or "", {})
         for kind, values in self.peaks.items():
-            unit, how = ("GB/s", ["copy kernel"]) if kind == "copy" else ("TFLOP/s", ["mma.sync loop", "cuBLASLt, 8192 cubed"])
+            unit, how = (
+                ("GB/s", ["copy kernel"]) if kind == "copy" else ("TFLOP/s", ["mma.sync loop", "cuBLASLt, 8192 cubed"])
+            )
             measured = ", ".join(f"{value:.0f} ({name})" for value, name in zip(values, how))
             lines.append(f"peak {kind}: {measured} {unit} measured; {sheet.get(kind, 'unknown')} on the datasheet")
         return lines
 
     def passed(self) -> list[str]:
-        return [f"{r['part']}, {r['name']}: {r.get('passed') or 'LEFT OUT, ' + r['skipped']}" for part in ("tests", "sanitizer")
-                for r in self.of(part) if "passed" in r or "skipped" in r]  # fmt: skip
+        return [
+            f"{r['part']}, {r['name']}: {r.get('passed') or 'LEFT OUT, ' + r['skipped']}"
+            for part in ("tests", "sanitizer")
+            for r in self.of(part)
+            if "passed" in r or "skipped" in r
+        ]
 
     def failures(self) -> list[str]:
         lines = [f"FAILED {r['part']}, {r['name']}: {r['failed']}" for r in self.records if "failed" in r]
@@ -82,29 +92,56 @@ class Table:
         return found
 
     def answers(self, part: str, request: dict, who: str) -> list[tuple[dict, dict]]:
-        return [(r["request"], r.get("answer", {"error": r.get("skipped")})) for r in self.of(part)
-                if r["who"] == who and bare(r["request"]) == request]  # fmt: skip
+        return [
+            (r["request"], r.get("answer", {"error": r.get("skipped")}))
+            for r in self.of(part)
+            if r["who"] == who and bare(r["request"]) == request
+        ]
 
     def kernel_lines(self) -> list[str]:
         requests = self.asked("kernels")
         if not requests:
             return []
         gpu = self.gpu()
-        head = KERNELS.format("kernel (us, medians; cold: L2 flushed)", "cold", "warm", "cold", "rate", "peak", "torch c.", "warm",
-                              "ratio", "model", f"other rungs, cold ({gpu or 'no'} model: at least)")  # fmt: skip
+        head = KERNELS.format(
+            "kernel (us, medians; cold: L2 flushed)",
+            "cold",
+            "warm",
+            "cold",
+            "rate",
+            "peak",
+            "torch c.",
+            "warm",
+            "ratio",
+            "model",
+            f"other rungs, cold ({gpu or 'no'} model: at least)",
+        )
         return [head, *(self.kernel_line(request) for request in requests)]
 
     def kernel_line(self, request: dict) -> str:
-        mine, theirs = ({asked["cold"]: answer for asked, answer in self.answers("kernels", request, who) if "rung" not in asked}
-                        for who in ("stipple", "PyTorch"))  # fmt: skip
-        rungs = [f"{asked['rung']} {microseconds(answer)}" for asked, answer in self.answers("kernels", request, "stipple")
-                 if "rung" in asked]  # fmt: skip
+        mine, theirs = (
+            {asked["cold"]: answer for asked, answer in self.answers("kernels", request, who) if "rung" not in asked}
+            for who in ("stipple", "PyTorch")
+        )
+        rungs = [
+            f"{asked['rung']} {microseconds(answer)}"
+            for asked, answer in self.answers("kernels", request, "stipple")
+            if "rung" in asked
+        ]
         model = next((r["seconds"] for r in self.of("model") if bare(r["request"]) == request), {})
         modelled = {"seconds": model[self.gpu()]} if self.gpu() in model else {}
         cold, theirs_cold = mine.get(True, {}), theirs.get(True, {})
-        return KERNELS.format(shape(request), microseconds(cold), microseconds(mine.get(False, {})), *self.rate(cold, request),
-                              microseconds(theirs_cold), microseconds(theirs.get(False, {})), ratio(cold, theirs_cold),
-                              microseconds(modelled), " ".join(rungs)).rstrip()  # fmt: skip
+        return KERNELS.format(
+            shape(request),
+            microseconds(cold),
+            microseconds(mine.get(False, {})),
+            *self.rate(cold, request),
+            microseconds(theirs_cold),
+            microseconds(theirs.get(False, {})),
+            ratio(cold, theirs_cold),
+            microseconds(modelled),
+            " ".join(rungs),
+        ).rstrip()
 
     def rate(self, answer: dict, request: dict) -> tuple[str, str, str]:
         """A number, its unit, and what part of the measured peak it is."""
@@ -113,7 +150,11 @@ class Table:
         computes = answer["flop"] > 0
         rate = (1e-12 * answer["flop"] if computes else 1e-9 * answer["bytes"]) / answer["seconds"]
         peak = max(self.peaks.get(request.get("dtype", "f32") if computes else "copy", [0]))
-        return f"{rate:.1f}" if rate < 100 else f"{rate:.0f}", "TFLOP/s" if computes else "GB/s", f"{rate / peak:.0%}" if peak else "-"
+        return (
+            f"{rate:.1f}" if rate < 100 else f"{rate:.0f}",
+            "TFLOP/s" if computes else "GB/s",
+            f"{rate / peak:.0%}" if peak else "-",
+        )
 
     def network_lines(self) -> list[str]:
         requests = self.asked("networks")
@@ -123,8 +164,10 @@ class Table:
         return [NETWORKS.format("training step, ms (GiB at most)", *names, "ratio"), *map(self.network_line, requests)]
 
     def network_line(self, request: dict) -> str:
-        mine, theirs = ({asked["mode"]: answer for asked, answer in self.answers("networks", request, who)}
-                        for who in ("stipple", "PyTorch"))  # fmt: skip
+        mine, theirs = (
+            {asked["mode"]: answer for asked, answer in self.answers("networks", request, who)}
+            for who in ("stipple", "PyTorch")
+        )
         cells = [step(mine.get(mode, {})) for mode in ("eager", "graph")]
         cells += [step(theirs.get(mode, {})) for mode in ("eager", "channels_last", "compile")]
         return NETWORKS.format(shape(request), *cells, ratio(fastest(mine), fastest(theirs)))
@@ -136,14 +179,21 @@ def bare(request: dict) -> dict:
 
 def shape(r: dict) -> str:
     """One of PyTorch's words for the operation, and its sizes: "conv2d fwd 64x32x32x128 k128 3x3 bf16"."""
-    words = [r["op"].replace("group_norm_silu", "group_norm").replace("training_step", "step"), PASSES.get(r.get("pass"), "")]
+    words = [
+        r["op"].replace("group_norm_silu", "group_norm").replace("training_step", "step"),
+        PASSES.get(r.get("pass"), ""),
+    ]
     if "config" in r:
         words.append(f"{r['config'].split('/')[-1].removesuffix('.json')} b{r['batch']}")
-    words += ["x".join(str(r[n]) for n in names if n in r) for names in (("n", "h", "w", "c"), ("m", "k")) if names[0] in r]
+    words += [
+        "x".join(str(r[n]) for n in names if n in r) for names in (("n", "h", "w", "c"), ("m", "k")) if names[0] in r
+    ]
     if r["op"] == "conv2d":
         words.append(f"k{r['k']} {r['kernel']}x{r['kernel']}" + ("/2" if r["stride"] == 2 else ""))
     if r["op"] in ("attention", "matmul"):
-        words[2:] = [f"{r['n']}x{r['tokens']} {r['heads']}x{r['width']}" if "tokens" in r else f"{r['m']}x{r['n']}x{r['k']}"]
+        words[2:] = [
+            f"{r['n']}x{r['tokens']} {r['heads']}x{r['width']}" if "tokens" in r else f"{r['m']}x{r['n']}x{r['k']}"
+        ]
     words += [str(r["count"])] if "count" in r else []
     return " ".join(word for word in [*words, r.get("dtype", "f32")] if word)
 

@@ -17,11 +17,19 @@ def answer(request: dict, seconds: float) -> dict:
 
 
 def record(part: str, request: dict, who: str, seconds: float, **asked) -> dict:
-    return {"part": part, "request": request | {"device": "cuda"} | asked, "who": who, "answer": answer(request, seconds)}
+    return {
+        "part": part,
+        "request": request | {"device": "cuda"} | asked,
+        "who": who,
+        "answer": answer(request, seconds),
+    }
 
 
 def a_full_run() -> list[dict]:
-    records = [{"part": "machine", "gpu": "NVIDIA H100 80GB HBM3, 580.1, 1980 MHz"}, {"part": "machine", "torch": "2.11"}]
+    records = [
+        {"part": "machine", "gpu": "NVIDIA H100 80GB HBM3, 580.1, 1980 MHz"},
+        {"part": "machine", "torch": "2.11"},
+    ]
     records += [{"part": "tests", "name": "all", "passed": "100% tests passed, 0 tests failed out of 9"}]
     records += [{"part": "sanitizer", "name": tool, "passed": "clean"} for tool in ("memcheck", "racecheck")]
     records += [record("peaks", request, "stipple", 2e-6) for request in WORKLOADS["peaks"]]

@@ -9,8 +9,7 @@ void download(const RemoteFile& file, const std::filesystem::path&, const Downlo
   fail("{}: cannot be downloaded: this build of stipple has no libcurl", file.name);
 }
 
-std::filesystem::path download_dataset(const RemoteDataset& set, const std::filesystem::path&,
-                                       const DownloadOptions&) {
+std::filesystem::path download_dataset(const RemoteDataset& set, const std::filesystem::path&, const DownloadOptions&) {
   fail("{}: cannot be downloaded: this build of stipple has no libcurl", set.name);
 }
 
