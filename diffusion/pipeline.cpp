@@ -1,11 +1,14 @@
 #include "diffusion/pipeline.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <functional>
 
+#include "diffusion/model_index.h"
 #include "diffusion/weight_files.h"
 #include "tensor/file.h"
+#include "tensor/in_quotes.h"
 #include "tensor/safetensors.h"
 
 namespace stipple {
@@ -15,24 +18,36 @@ namespace fs = std::filesystem;
 
 constexpr const char* kWeights = "diffusion_pytorch_model.safetensors";
 constexpr const char* kClassTable = "class_emb.weight";  // lives in conditioning/, not in unet/
-constexpr const char* kModelIndex = R"({
-  "_class_name": "DDPMPipeline",
-  "_diffusers_version": "0.42.1",
-  "scheduler": ["diffusers", "DDPMScheduler"],
-  "unet": ["diffusers", "UNet2DModel"]
-}
-)";
 
 // A component's folder: its own, or the root of a flat layout.
 fs::path component(const fs::path& root, const char* name) {
   return fs::is_directory(root / name) ? root / name : root;
 }
 
-SchedulerConfig read_scheduler(const fs::path& root, std::vector<std::string>& notices) {
+ModelIndex read_index(const fs::path& root) {
+  const fs::path file = root / "model_index.json";
+  return fs::exists(file) ? ModelIndex::from_json(read_file(file), file) : ModelIndex{};
+}
+
+SchedulerConfig read_scheduler_config(const fs::path& root, std::vector<std::string>& notices) {
   const fs::path file = component(root, "scheduler") / "scheduler_config.json";
   if (fs::exists(file)) return SchedulerConfig::from_json(read_file(file), file, notices);
   notices.push_back(fmt::format("{}: no scheduler_config.json, taking DDPM's defaults", root.string()));
   return {};
+}
+
+// diffusers makes the class that the index names of whatever configuration there is, and its DDIMPipeline makes DDIM of
+// every scheduler.
+SchedulerConfig read_scheduler(const fs::path& root, const ModelIndex& index, std::vector<std::string>& notices) {
+  SchedulerConfig config = read_scheduler_config(root, notices);
+  const std::string before = config.class_name;
+  for (const std::string& next :
+       {index.scheduler, std::string(index.pipeline == "DDIMPipeline" ? "DDIMScheduler" : "")})
+    if (!next.empty() && next != config.class_name) config = config.as(next);
+  if (config.class_name != before)
+    notices.push_back(fmt::format("{}: scheduler_config.json is of {}, model_index.json makes it {}", root.string(),
+                                  before, config.class_name));
+  return config;
 }
 
 // Networks made by diffusers embed classes without saying more.
@@ -42,6 +57,18 @@ ConditioningConfig read_conditioning(const fs::path& root, const UNet2DConfig& u
   if (fs::exists(file)) return ConditioningConfig::from_json(read_file(file), file, notices);
   if (unet.class_embedding != ClassEmbedding::table) return {};
   return {.kind = ClassConditioning::embedding, .classes = *unet.num_class_embeds};
+}
+
+// The type that a file is to hold. A number that is finite here must be finite there.
+Tensor narrowed(const std::string& name, const Tensor& tensor, Dtype dtype) {
+  const Tensor to = tensor.to(dtype), back = to.to(Dtype::f32);
+  for (int64_t i = 0; i < tensor.numel(); ++i) {
+    const float value = tensor.data<float>()[i];
+    check(std::isfinite(back.data<float>()[i]) || !std::isfinite(value),
+          "the weights cannot be saved as {}: {} holds {}, which is too large for it", name_of(dtype), in_quotes(name),
+          value);
+  }
+  return to;
 }
 
 bool looks_like_hub_id(const std::string& text) {
@@ -74,11 +101,14 @@ std::unique_ptr<Pipeline> Pipeline::load(const std::string& folder, std::vector<
                                          const std::string& variant) {
   if (!fs::is_directory(folder)) fail_missing_folder(folder);
   const fs::path root = folder, unet_folder = component(root, "unet");
+  const ModelIndex index = read_index(root);
   const fs::path config_file = unet_folder / "config.json";
   check(fs::exists(config_file), "{}: not a pipeline folder: it has neither unet/config.json nor config.json", folder);
   const auto unet = UNet2DConfig::from_json(read_file(config_file), config_file, notices);
   const auto conditioning = read_conditioning(root, unet, notices);
-  std::unique_ptr<Pipeline> pipeline(new Pipeline(Declared{}, unet, conditioning, read_scheduler(root, notices)));
+  const auto schedule = read_scheduler(root, index, notices);
+  std::unique_ptr<Pipeline> pipeline(new Pipeline(Declared{}, unet, conditioning, schedule));
+  pipeline->class_name = index.pipeline;
   pipeline->load_weights(unet_folder, root / "conditioning", variant);
   return pipeline;
 }
@@ -98,9 +128,9 @@ void Pipeline::load_weights(const std::string& unet_folder, const std::string& c
 
 void Pipeline::save(const std::string& folder, const Tensor& arena, Dtype dtype) const {
   const fs::path root = folder;
-  for (const char* part : {"unet", "scheduler"}) fs::create_directories(root / part);
   auto tensors = parameters.to_file(arena);
-  for (auto& [name, tensor] : tensors) tensor = tensor.to(dtype);
+  for (auto& [name, tensor] : tensors) tensor = narrowed(name, tensor, dtype);
+  for (const char* part : {"unet", "scheduler"}) fs::create_directories(root / part);
   const auto table = std::find_if(tensors.begin(), tensors.end(), [](const auto& t) { return t.first == kClassTable; });
   if (table != tensors.end()) {
     fs::create_directories(root / "conditioning");
@@ -114,7 +144,7 @@ void Pipeline::save(const std::string& folder, const Tensor& arena, Dtype dtype)
     fs::create_directories(root / "conditioning");
     write_file_atomically(root / "conditioning" / "config.json", denoiser.conditioning.to_json());
   }
-  write_file_atomically(root / "model_index.json", kModelIndex);
+  write_file_atomically(root / "model_index.json", ModelIndex{class_name, scheduler.class_name}.to_json());
 }
 
 Dtype save_dtype(const std::string& name) {

@@ -17,18 +17,19 @@ class Pipeline {
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;
 
-  // Reads a folder. `notices` receives what the user should be told (unknown keys and the like). Weights of any
+  // Reads a folder; where its files name different schedulers, model_index.json is right. `notices` receives what the user should be told (unknown keys and the like). Weights of any
   // floating type become f32; `variant` chooses among them ("fp16", "ema"), empty: those without a variant.
   static std::unique_ptr<Pipeline> load(const std::string& folder, std::vector<std::string>& notices,
                                         const std::string& variant = "");
 
   // Writes all files into a folder (made if missing); the weights are those of `arena`, e.g. the EMA, as f32, f16 or
-  // bf16.
+  // bf16. One that is too large for that type throws before anything is written.
   void save(const std::string& folder, const Tensor& arena, Dtype = Dtype::f32) const;
 
   Parameters parameters;
   Denoiser denoiser;
   SchedulerConfig scheduler;
+  std::string class_name;  // diffusers' for it, DDPMPipeline or the like; empty: the one that suits the scheduler
 
  private:
   struct Declared {};  // parameters have no memory yet

@@ -157,3 +157,20 @@ TEST_CASE("convert writes a new folder, or nothing", "[command]") {
   refuse("--out new --save-dtype f8", 2, "--save-dtype");
   refuse("--out new --variant fp16", 1, "variants there: none");
 }
+
+TEST_CASE("a weight too large for the type of the file is named, and nothing is written", "[weights][command]") {
+  const ScratchFolder folder;
+  Pipeline pipeline(tiny_network(), {}, {});
+  PhiloxGenerator generator(0);
+  pipeline.parameters.initialize(generator);
+  pipeline.parameters.find("conv_in.bias").value().mutable_data<float>()[1] = 65504;  // the largest of f16
+  pipeline.save(folder / "model", pipeline.parameters.values(), Dtype::f16);
+  pipeline.parameters.find("conv_in.bias").value().mutable_data<float>()[1] = -65520;
+  pipeline.save(folder / "large", pipeline.parameters.values());
+  check_refused(run_command(words("convert --model large --out narrow --save-dtype f16"), folder.path()), 1,
+                "cannot be saved as f16: \"conv_in.bias\" holds -65520");
+  CHECK_THROWS_WITH(pipeline.save(folder / "narrow", pipeline.parameters.values(), Dtype::f16),
+                    Contains("conv_in.bias"));
+  CHECK(folder.count() == 2);
+  CHECK(run_command(words("convert --model large --out wide --save-dtype bf16"), folder.path()).status == 0);
+}
