@@ -60,9 +60,35 @@ const char* name_of_choice(const Choice<T> (&choices)[N], T value) {
   return "?";
 }
 
+bool is_null(JsonFields& fields, const char* key) {
+  const nlohmann::json* found = fields.find(key);
+  return found && found->is_null();
+}
+
+// To Python, None is false.
+void read_flag(JsonFields& fields, const char* key, bool& value) {
+  if (is_null(fields, key))
+    value = false;
+  else
+    fields.read(key, value);
+}
+
+// diffusers' get_down_block() reads "conv" for None.
+void read_resample_type(JsonFields& fields, const char* key, ResampleType& value) {
+  if (!is_null(fields, key)) read_choice(fields, key, kResampleTypes, value);
+}
+
 template <typename T>
 Json null_or(const std::optional<T>& value) {
   return value ? Json(*value) : Json();
+}
+
+// One of diffusers' other networks, under a name that was meant for this one.
+void check_class(JsonFields& fields) {
+  std::optional<std::string> name;
+  fields.read("_class_name", name);
+  check(!name || *name == "UNet2DModel", "{}: a network of class {}; UNet2DModel can be used", fields.file(),
+        in_quotes(name.value_or("")));
 }
 
 void read_sample_size(JsonFields& fields, UNet2DConfig& c) {
@@ -209,14 +235,15 @@ UNet2DConfig UNet2DConfig::from_json(const std::string& text, const std::string&
                                      std::vector<std::string>& notices) {
   JsonFields fields(text, file);
   UNet2DConfig c;
+  check_class(fields);
   read_sample_size(fields, c);
   fields.read("in_channels", c.in_channels);
   fields.read("out_channels", c.out_channels);
-  fields.read("center_input_sample", c.center_input_sample);
+  read_flag(fields, "center_input_sample", c.center_input_sample);
   read_choice(fields, "time_embedding_type", kTimeEmbeddings, c.time_embedding_type);
   fields.read("time_embedding_dim", c.time_embedding_dim);
   fields.read("freq_shift", c.freq_shift);
-  fields.read("flip_sin_to_cos", c.flip_sin_to_cos);
+  read_flag(fields, "flip_sin_to_cos", c.flip_sin_to_cos);
   read_blocks(fields, "down_block_types", "Down", c.down_block_types);
   read_blocks(fields, "up_block_types", "Up", c.up_block_types);
   std::optional<std::string> mid = "UNetMidBlock2D";
@@ -228,8 +255,8 @@ UNet2DConfig UNet2DConfig::from_json(const std::string& text, const std::string&
   fields.read("layers_per_block", c.layers_per_block);
   fields.read("mid_block_scale_factor", c.mid_block_scale_factor);
   fields.read("downsample_padding", c.downsample_padding);
-  read_choice(fields, "downsample_type", kResampleTypes, c.downsample_type);
-  read_choice(fields, "upsample_type", kResampleTypes, c.upsample_type);
+  read_resample_type(fields, "downsample_type", c.downsample_type);
+  read_resample_type(fields, "upsample_type", c.upsample_type);
   fields.read("dropout", c.dropout);
   read_choice(fields, "act_fn", kActivations, c.act_fn);
   fields.read("attention_head_dim", c.attention_head_dim);
@@ -237,7 +264,7 @@ UNet2DConfig UNet2DConfig::from_json(const std::string& text, const std::string&
   fields.read("attn_norm_num_groups", c.attn_norm_num_groups);
   fields.read("norm_eps", c.norm_eps);
   read_choice(fields, "resnet_time_scale_shift", kTimeScaleShifts, c.resnet_time_scale_shift);
-  fields.read("add_attention", c.add_attention);
+  read_flag(fields, "add_attention", c.add_attention);
   read_class_embedding(fields, c);
   fields.read("num_train_timesteps", c.num_train_timesteps);
   check_consistent(file, c);

@@ -16,7 +16,7 @@ enum class TimeEmbedding { positional, fourier, learned };
 bool carries_picture(const std::string& block_type);
 
 // config.json of diffusers' UNet2DModel, with its defaults: a key that the file lacks has the value here, a key that is
-// null is null.
+// null is null; a flag that is null is false, a ResampleType conv.
 struct UNet2DConfig {
   std::optional<int64_t> sample_height, sample_width;  // "sample_size": a number or [height, width]
   int64_t in_channels = 3, out_channels = 3;

@@ -44,6 +44,7 @@ struct Built {
 TEST_CASE("what a config asks for and cannot be built is an error that names the field", "[unet][config]") {
   const std::vector<std::pair<std::string, std::string>> wrong = {
       {kPlain + R"(, "time_embedding_type": "sines")", "time_embedding_type"},
+      {kPlain + R"(, "_class_name": "UNet2DConditionModel")", "UNet2DConditionModel"},
       {kPlain + R"(, "time_embedding_type": "learned")", "num_train_timesteps"},
       {kPlain + R"(, "class_embed_type": "projection")", "class_embed_type"},
       {kPlain + R"(, "act_fn": "tanh")", "act_fn"},
@@ -69,6 +70,13 @@ TEST_CASE("what a config asks for and cannot be built is an error that names the
     INFO(fields);
     CHECK_THROWS_WITH(parse(fields), Contains("unet.json") && Contains(named));
   }
+}
+
+TEST_CASE("a null is false for a flag, and conv for how blocks with attention resample", "[unet][config]") {
+  const UNet2DConfig c = parse(kPlain + R"(, "center_input_sample": null, "flip_sin_to_cos": null,
+      "add_attention": null, "downsample_type": null, "upsample_type": null)");
+  CHECK_FALSE((c.center_input_sample || c.flip_sin_to_cos || c.add_attention));
+  CHECK((c.downsample_type == ResampleType::conv && c.upsample_type == ResampleType::conv));
 }
 
 TEST_CASE("a config keeps what it says when it is written", "[unet][config]") {
