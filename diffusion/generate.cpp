@@ -50,8 +50,10 @@ class Generation {
           "guidance needs a network that is conditioned on classes; this one is not");
     if (o.guidance_scale != 1) pipeline.denoiser.conditioning.no_label();
     check_image();
+    const auto sampler = make_sampler(scheduler_.class_name, scheduler_, steps_, o.step);
+    check_timesteps(*sampler);
     SamplingOptions guided;
-    guide(guided, *make_sampler(scheduler_.class_name, scheduler_, steps_, o.step), 1);
+    guide(guided, *sampler, 1);
   }
 
   Tensor run() {
@@ -82,6 +84,19 @@ class Generation {
     for (int64_t c : options_.classes)
       check(c < conditioning.classes, "class {} is unknown: the network has {} classes, 0 to {}", c,
             conditioning.classes, conditioning.classes - 1);
+  }
+
+  bool learned_times() const { return pipeline_.denoiser.unet.config.time_embedding_type == TimeEmbedding::learned; }
+
+  // A learned embedding has a row a timestep, and nothing between two rows.
+  void check_timesteps(const Sampler& sampler) const {
+    if (!learned_times()) return;
+    const int64_t rows = *pipeline_.denoiser.unet.config.num_train_timesteps;
+    for (double t : sampler.timesteps())
+      check(t == std::floor(t) && t >= 0 && t < static_cast<double>(rows),
+            "{} in {} steps asks for timestep {}, but the network's time_embedding_type is \"learned\": it knows 0, 1, "
+            "... {}",
+            scheduler_.class_name, steps_, t, rows - 1);
   }
 
   void check_image() const {
@@ -117,7 +132,8 @@ class Generation {
 
   Predict predictor(const Tensor& label) const {
     LabelledPredict network = [this](const Var& x, double t, const Tensor& classes) {
-      return pipeline_.denoiser(x, Tensor::full({x.dim(0)}, t, Dtype::f32, x.value().device()), classes);
+      const Dtype dtype = learned_times() ? Dtype::i64 : Dtype::f32;
+      return pipeline_.denoiser(x, Tensor::full({x.dim(0)}, t, dtype, x.value().device()), classes);
     };
     if (!label) return [network](const Var& x, double t) { return network(x, t, {}); };
     const auto& conditioning = pipeline_.denoiser.conditioning;
@@ -190,7 +206,8 @@ int64_t image_count(const GenerateOptions& o) {
 
 Shape image_shape(const Pipeline& pipeline, const GenerateOptions& o) {
   const UNet2DConfig& unet = pipeline.denoiser.unet.config;
-  check(o.height || unet.sample_height, "the network's config says no sample_size: give --height and --width");
+  check((o.height && o.width) || unet.sample_height,
+        "the network's config says no sample_size: give --height and --width");
   const int64_t height = o.height ? o.height : *unet.sample_height, width = o.width ? o.width : *unet.sample_width;
   unet.check_size(height, width);
   return {height, width, pipeline.denoiser.image_channels()};

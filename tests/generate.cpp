@@ -4,6 +4,7 @@
 #include "diffusion/image/fit.h"
 #include "diffusion/image/grid.h"
 #include "tests/catch.h"
+#include "tests/command_result.h"
 #include "tests/compare.h"
 #include "tests/tiny_pipeline.h"
 
@@ -165,4 +166,34 @@ TEST_CASE("a picture is fitted from its middle", "[generate]") {
   CHECK(fitted.height == 4);
   CHECK(fitted.channels == 3);
   CHECK(fitted.pixels == std::vector<uint8_t>(48, 100));
+}
+
+TEST_CASE("a network that has learned its timesteps draws at those it knows, and trains with grids", "[generate]") {
+  UNet2DConfig config = tiny_network();
+  config.time_embedding_type = TimeEmbedding::learned;
+  config.num_train_timesteps = 1000;
+  Pipeline pipeline(config, {}, {});
+  PhiloxGenerator generator(0);
+  pipeline.parameters.initialize(generator);
+  for (const char* sampler : {"ddpm", "ddim", "dpm-solver"})
+    CHECK(generate(pipeline, {.sampler = sampler, .steps = 3, .seeds = {0}}).dim(0) == 1);
+  CHECK_THROWS_WITH(generate(pipeline, {.sampler = "euler", .steps = 5, .seeds = {0}}),
+                    Contains("asks for timestep 749.25") && Contains("\"learned\""));
+  pipeline.scheduler.num_train_timesteps = 2000;
+  CHECK_THROWS_WITH(generate(pipeline, {.sampler = "ddim", .steps = 5, .seeds = {0}}), Contains("... 999"));
+  const ScratchFolder folder;
+  write_tiny_data(folder);
+  edit_file(folder / "network.json", "{", R"({"time_embedding_type": "learned", "num_train_timesteps": 1000, )");
+  const CommandResult trained = run_command(tiny_train("run", 1) + "--sample-count 1 --sample-steps 2", folder.path());
+  INFO(trained.err);
+  CHECK(trained.status == 0);
+}
+
+TEST_CASE("a network without a size is told both sides", "[generate]") {
+  const auto pipeline = tiny_pipeline();
+  UNet2DConfig& unet = pipeline->denoiser.unet.config;
+  unet.sample_height.reset(), unet.sample_width.reset();
+  CHECK(image_shape(*pipeline, {.height = 4, .width = 6}) == Shape{4, 6, 1});
+  CHECK_THROWS_WITH(image_shape(*pipeline, {.height = 8}), Contains("give --height and --width"));
+  CHECK_THROWS_WITH(image_shape(*pipeline, {.width = 8}), Contains("give --height and --width"));
 }
