@@ -22,8 +22,9 @@ namespace stipple {
 
 enum class Prediction { epsilon, sample, v_prediction };
 
-// scheduler_config.json: the keys of every scheduler class there is. A key that the file lacks, or that is null there,
-// has the default of the file's class: defaults(). Which class knows which key stands in schedulers/config.cpp.
+// scheduler_config.json: the keys of every scheduler class there is. A key that the file lacks has the default of the
+// file's class: defaults(). A null is no value, or false; elsewhere it is an error, unless nothing depends on the key.
+// Which class knows which key stands in schedulers/config.cpp.
 struct SchedulerConfig {
   std::string class_name = "DDPMScheduler";
   int64_t num_train_timesteps = 1000;

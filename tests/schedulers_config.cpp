@@ -86,6 +86,38 @@ TEST_CASE("what diffusers writes is read: infinities, nulls, keys of other class
   CHECK(mentions(message_of([&] { read(R"({"beta_schedule": "li\near"})"); }), R"("li\near" is not supported)"));
 }
 
+// What diffusers 0.42.1 does with null: it draws as if it were false where a condition asks, and cannot draw elsewhere.
+TEST_CASE("a null is false or nothing where diffusers can draw, and elsewhere an error that names the key",
+          "[schedulers]") {
+  const auto read = [](const std::string& class_name, const std::string& key, const std::string& more = "") {
+    std::vector<std::string> notices;
+    return SchedulerConfig::from_json("{\"_class_name\": \"" + class_name + "\", \"" + key + "\": null" + more + "}",
+                                      "f", notices);
+  };
+  const auto same = [](const SchedulerConfig& config) {
+    return config.to_json() == SchedulerConfig::defaults(config.class_name).to_json();
+  };
+  CHECK_FALSE(read("DDPMScheduler", "clip_sample").clip_sample);
+  CHECK_FALSE(read("DDIMScheduler", "set_alpha_to_one").set_alpha_to_one);
+  CHECK_FALSE(read("DPMSolverMultistepScheduler", "lower_order_final").lower_order_final);
+  CHECK(same(read("DDPMScheduler", "trained_betas")));
+  CHECK(same(read("DDPMScheduler", "variance_type")));
+  CHECK(same(read("DDPMScheduler", "sample_max_value")));
+  CHECK(same(read("DDPMScheduler", "solver_order")));
+  CHECK(same(read("EulerDiscreteScheduler", "sigma_min")));
+  CHECK(same(read("EulerDiscreteScheduler", "steps_offset")));
+  CHECK(same(read("EulerDiscreteScheduler", "timestep_type")));
+  const auto refused = [&](const char* class_name, const std::string& key, const std::string& more = "") {
+    CHECK(mentions(message_of([&] { read(class_name, key, more); }), "f: " + key + " is null, expected a"));
+  };
+  for (const char* key : {"num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type",
+                          "timestep_spacing", "steps_offset", "clip_sample_range"})
+    refused("DDIMScheduler", key);
+  refused("DDPMScheduler", "sample_max_value", ", \"thresholding\": true");
+  for (const char* key : {"solver_order", "algorithm_type", "solver_type", "final_sigmas_type", "lambda_min_clipped"})
+    refused("DPMSolverMultistepScheduler", key);
+}
+
 TEST_CASE("configurations are converted between classes as diffusers converts them", "[schedulers]") {
   const SchedulerFixtures fixtures;
   const std::set<std::string> elsewhere{"flow_shift", "time_shift_type", "use_flow_sigmas", "use_dynamic_shifting"};
@@ -108,6 +140,7 @@ TEST_CASE("keys that were given for another class are kept, and hold where a cla
   CHECK(nlohmann::json::parse(ddpm.to_json())["solver_order"] == 3);
   CHECK(ddpm.as("DPMSolverMultistepScheduler").solver_order == 3);
   CHECK(ddpm.as("DDIMScheduler").solver_order == 2);
+  CHECK_FALSE(nlohmann::json::parse(ddpm.as("DDIMScheduler").to_json()).contains("solver_order"));
   CHECK_FALSE(nlohmann::json::parse(SchedulerConfig{}.to_json()).contains("solver_order"));
 }
 

@@ -118,6 +118,30 @@ void read(const json& value, std::optional<T>& to) {
   to = value.get<T>();
 }
 
+// What diffusers makes of a null, Python's None: no value where that can be, false where a condition asks. False: it
+// cannot be had.
+template <typename T>
+bool read_null(T&) {
+  return false;
+}
+bool read_null(bool& to) {
+  to = false;
+  return true;
+}
+template <typename T>
+bool read_null(std::optional<T>& to) {
+  to.reset();
+  return true;
+}
+
+// What nobody reads as long as something else is so, and names of which None is one.
+bool may_be_null(const SchedulerConfig& c, const std::string& key) {
+  if (key == "steps_offset") return c.timestep_spacing != "leading";
+  if (key == "clip_sample_range") return !c.clip_sample;
+  if (key == "dynamic_thresholding_ratio" || key == "sample_max_value") return !c.thresholding;
+  return key == "variance_type" || key == "timestep_type";
+}
+
 // Null is for what has no JSON: no value, and the infinity that is a default.
 template <typename T>
 json write(const T& value) {
@@ -227,8 +251,9 @@ SchedulerConfig SchedulerConfig::from_json(const std::string& text, const std::s
   SchedulerConfig config = defaults(class_of(object, file));
   for_each_key([&](const Key& key, auto member) {
     const auto found = object.find(key.name);
-    if (found == object.end() || found->is_null()) return;
-    read_checked(*found, key.name, config.*member, file);
+    if (found == object.end() || (found->is_null() && !(key.known & class_bit(config.class_name)))) return;
+    if (found->is_null() && may_be_null(config, key.name)) return;
+    if (!found->is_null() || !read_null(config.*member)) read_checked(*found, key.name, config.*member, file);
     config.given.insert(key.name);
   });
   check_off(object, file);
@@ -250,10 +275,10 @@ std::string SchedulerConfig::to_json() const {
 SchedulerConfig SchedulerConfig::as(const std::string& other) const {
   SchedulerConfig to = defaults(other);
   const SchedulerConfig from_default = defaults(class_name);
-  to.given = given;
   for_each_key([&](const Key& key, auto member) {
-    const bool said = given.count(key.name) || this->*member != from_default.*member;
-    if (said && (key.known & class_bit(other))) to.*member = this->*member;
+    if (!(key.known & class_bit(other))) return;
+    if (given.count(key.name)) to.given.insert(key.name);
+    if (given.count(key.name) || this->*member != from_default.*member) to.*member = this->*member;
   });
   return to;
 }
