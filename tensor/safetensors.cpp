@@ -171,6 +171,7 @@ void check_ranges(const std::string& path, const std::map<std::string, Safetenso
 
 SafetensorsFile::SafetensorsFile(const std::string& path)
     : TensorFile(path), file_(std::make_shared<MappedFile>(path)) {
+  check_fetched(file_->bytes());
   const Header header = parse_header(path, file_->bytes());
   for (const auto& [name, value] : header.json.items()) {
     if (name == kMetadata)

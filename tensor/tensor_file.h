@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@ class TensorFile {
 
  protected:
   explicit TensorFile(std::string path) : path_(std::move(path)) {}
+  void check_fetched(std::span<const std::byte> file) const;  // that it is no pointer which Git LFS left in its place
 
   std::string path_;
 };

@@ -112,6 +112,7 @@ void gather(const Tensor& to, const std::byte* from, const Shape& strides) {
 }  // namespace
 
 TorchFile::TorchFile(const std::string& path) : TensorFile(path), file_(path) {
+  check_fetched(file_.bytes());
   if (starts_with(file_.bytes(), "PK"))
     read_archive();
   else

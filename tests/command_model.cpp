@@ -56,6 +56,8 @@ TEST_CASE("broken safetensors are refused", "[command]") {
     write_file_atomically(folder / kWeights, whole.substr(0, size));
     check_info_refused(folder, "diffusion_pytorch_model.safetensors");
   }
+  write_file_atomically(folder / kWeights, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n");
+  check_info_refused(folder, "is a Git LFS pointer, the weights themselves are not there: run `git lfs pull`");
   write_header(folder / kWeights, ~uint64_t{0}, "{}");
   check_info_refused(folder, "diffusion_pytorch_model.safetensors");
   write_header(folder / kWeights, 10, R"({"a": 1   )");
@@ -94,7 +96,8 @@ TEST_CASE("a network can draw only what it was made for", "[command]") {
   check_sample_refused(folder, "--model plain --steps 1001", "1001");
   check_sample_refused(folder, "--model plain --sampler brownian", "brownian");
   check_sample_refused(folder, "--model guided --class 1 --guidance-scale nan", "guidance scale");
-  check_sample_refused(folder, "--model plain --noise missing.safetensors", "missing.safetensors");
+  check_refused(run_command(words("sample --out g.png --model plain --noise missing.safetensors"), folder.path()), 1,
+                "missing.safetensors");
   CHECK(run_command(words("sample --out g.png --steps 2 --count 2 --model guided --class 1,2 --guidance-scale 2"),
                     folder.path())
             .status == 0);
