@@ -4,12 +4,11 @@
 
 #include <csignal>
 #include <cstdio>
-#include <filesystem>
 
+#include "apps/number_flags.h"
 #include "diffusion/pipeline.h"
 #include "kernels/cpu/parallel.h"
 #include "tensor/error.h"
-#include "tensor/file.h"
 
 namespace stipple {
 namespace {
@@ -35,7 +34,8 @@ void CommonOptions::add_to(CLI::App& app, bool with_seed, bool with_json) {
       ->capture_default_str();
   app.add_option("--threads", threads, "threads on the CPU (default: what this machine or container may use)")
       ->check(CLI::Range(1, 1024));
-  if (with_seed) app.add_option("--seed", seed, "seed of every random choice")->capture_default_str();
+  if (with_seed)
+    app.add_option("--seed", seed, "seed of every random choice")->check(seed_number())->capture_default_str();
   if (with_json) app.add_flag("--json", json, "answer as JSON on standard output");
 }
 
@@ -61,11 +61,6 @@ void add_save_dtype(CLI::App& app, std::string& to) {
   app.add_option("--save-dtype", to, "type of the weights in the file: f32, f16, bf16")
       ->check(CLI::IsMember({"f32", "f16", "bf16"}))
       ->capture_default_str();
-}
-
-void check_output(const std::string& path) {
-  check(!std::filesystem::is_directory(path), "cannot write {}: it is a folder", path);
-  if (!std::filesystem::exists(path) || std::filesystem::is_regular_file(path)) AtomicFile probe(path);
 }
 
 void print_notices(const std::vector<std::string>& notices) {

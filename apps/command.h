@@ -47,9 +47,6 @@ void add_profile(CLI::App&);
 
 void print_notices(const std::vector<std::string>&);  // on standard error
 
-// Throws what writing this file would throw, before hours of work; the file stays as it is.
-void check_output(const std::string& path);
-
 // Wrong use of the command line: exit status 2.
 template <typename... Args>
 [[noreturn]] void fail_usage(fmt::format_string<Args...> message, Args&&... args) {

@@ -28,16 +28,17 @@ void save_whole(const Pipeline& pipeline, const std::string& out, Dtype dtype) {
   }
 }
 
-void check_new_folder(const std::string& out) {
+void check_new_folder(const std::string& out, const std::string& model) {
   check(!fs::exists(out), "cannot write {}: it is there already", out);
   const fs::path target = fs::absolute(out),
                  parent = (target.has_filename() ? target : target.parent_path()).parent_path();
   check(fs::is_directory(parent), "cannot write {}: there is no folder {}", out, parent.string());
+  check(!fs::is_directory(model) || !lies_in(out, model), "--out {}: lies in the folder of the model, {}", out, model);
 }
 
 void run(const ConvertCommand& o) {
   const Dtype dtype = save_dtype(o.save_dtype);
-  check_new_folder(o.out);
+  check_new_folder(o.out, o.model.folder);
   save_whole(*o.model.load(), o.out, dtype);
 }
 

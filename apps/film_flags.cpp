@@ -11,10 +11,19 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr const char* kProbe = "frame-000.png";
+
 std::vector<Image> all_frames(const Film& film, int64_t nrow) {
   std::vector<Image> frames;
   for (size_t i = 0; i < film.size(); ++i) frames.push_back(film.frame(i, nrow));
   return frames;
+}
+
+// For the frames: one that is there, or the name of one.
+void check_folder(const std::string& folder) {
+  const bool there = fs::exists(folder);
+  check(!there || fs::is_directory(folder), "--frames {}: it is a file, a folder is expected", folder);
+  check_output(there ? (fs::path(folder) / "frame-000.png").string() : folder);
 }
 
 }  // namespace
@@ -30,13 +39,22 @@ void FilmOptions::add_to(CLI::App& c) {
       ->group(group);
 }
 
+std::vector<OutputFile> FilmOptions::outputs() const {
+  std::vector<OutputFile> outputs;
+  if (!strip.empty()) outputs.push_back({"--strip", strip});
+  if (!frames.empty()) outputs.push_back({"--frames", without_slash(frames)});
+  if (!gif.empty()) outputs.push_back({"--gif", gif});
+  return outputs;
+}
+
 void FilmOptions::check_outputs() const {
+  if (every && !wanted()) fail_usage("--every {}: it goes with --strip, --frames or --gif", every);
   if (!strip.empty()) check_output(strip);
   const std::string extension = fs::path(gif).extension().string();
   check(gif.empty() || extension == ".gif" || extension == ".GIF", "--gif {}: a name that ends in .gif is expected",
         gif);
   if (!gif.empty()) check_output(gif);
-  if (!frames.empty()) check_output((fs::path(frames).parent_path() / "frame").string());
+  if (!frames.empty()) check_folder(without_slash(frames));
 }
 
 std::vector<std::string> FilmOptions::write(const Film& film, int64_t nrow) const {
@@ -46,7 +64,7 @@ std::vector<std::string> FilmOptions::write(const Film& film, int64_t nrow) cons
     files.push_back(file.string());
   };
   if (!strip.empty()) save(strip, film.strip());
-  if (!frames.empty()) fs::create_directory(frames);
+  if (!frames.empty()) fs::create_directory(without_slash(frames));
   for (size_t i = 0; !frames.empty() && i < film.size(); ++i)
     save(fs::path(frames) / fmt::format("frame-{:03}.png", i), film.frame(i, nrow));
   if (!gif.empty()) {

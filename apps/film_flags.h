@@ -1,5 +1,6 @@
 #pragma once
 #include "apps/command.h"
+#include "apps/output_files.h"
 #include "diffusion/film.h"
 
 namespace stipple {
@@ -11,6 +12,7 @@ struct FilmOptions {
 
   void add_to(CLI::App&);
   bool wanted() const { return !strip.empty() || !frames.empty() || !gif.empty(); }
+  std::vector<OutputFile> outputs() const;
   void check_outputs() const;  // throws what writing would throw
   std::vector<std::string> write(const Film&, int64_t nrow) const;
 };

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "apps/command.h"
+#include "apps/output_files.h"
 #include "tensor/safetensors.h"
 
 namespace stipple {

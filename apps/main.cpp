@@ -4,6 +4,7 @@
 #include <exception>
 
 #include "apps/command.h"
+#include "apps/given_flags.h"
 #include "kernels/cpu/parallel.h"
 #include "tensor/error.h"
 
@@ -47,8 +48,7 @@ void flush_output() {
 int run(int argc, char** argv) {
   CLI::App app("stipple: diffusion models trained, fine-tuned and sampled in C++", "stipple");
   app.require_subcommand(1);
-  app.option_defaults()->multi_option_policy(
-      CLI::MultiOptionPolicy::TakeLast);  // of a flag given twice, as argparse does
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   stipple::add_train(app);
   stipple::add_sample(app);
   stipple::add_info(app);
@@ -57,6 +57,7 @@ int run(int argc, char** argv) {
   stipple::add_convert(app);
   stipple::add_profile(app);
   add_version(app);
+  app.parse_complete_callback([&app] { stipple::check_given_flags(app); });
   try {
     if (argc > 1 && argv[1][0] != '-') check_command(app, argv[1]);
     app.parse(with_dashes(argc, argv));

@@ -7,6 +7,7 @@
 #include "apps/command.h"
 #include "apps/film_flags.h"
 #include "apps/guide_flags.h"
+#include "apps/output_files.h"
 #include "apps/progress.h"
 #include "apps/sampler_flags.h"
 #include "apps/start_flags.h"
@@ -31,7 +32,7 @@ struct SampleCommand {
   bool separate = false;
 };
 
-// --seeds wins over --seed and --count; with one class for each image, as many images as classes.
+// With one class for each image, as many images as classes.
 std::vector<uint64_t> seeds_of(const SampleCommand& o, size_t classes) {
   if (!o.seeds.empty()) {
     const auto listed = parse_ranges("--seeds", o.seeds);
@@ -56,6 +57,8 @@ void check_outputs(const SampleCommand& o) {
   const std::string extension = fs::path(o.out).extension().string();
   check(extension.empty() || extension == ".png" || extension == ".PNG",
         "--out {}: pictures are written as PNG; a name that ends in .png is expected", o.out);
+  if (o.separate && o.nrow && o.film.frames.empty() && o.film.gif.empty())
+    fail_usage("--nrow {}: with --separate there are no rows", o.nrow);
   check_output(o.out);
   if (!o.generate.trajectory_file.empty()) check_output(o.generate.trajectory_file);
   o.film.check_outputs();
@@ -66,18 +69,28 @@ fs::path separate_name(const fs::path& out, uint64_t seed) {
   return out.parent_path() / fmt::format("{}-{:04}{}", out.stem().string(), seed, out.extension().string());
 }
 
-std::vector<std::string> write_images(const SampleCommand& o, const Tensor& images, int64_t classes) {
-  if (!o.separate) {
-    const int64_t nrow = o.nrow ? o.nrow : classes > 1 && images.dim(0) % classes == 0 ? images.dim(0) / classes : 8;
-    write_png(o.out, make_grid(images, {.nrow = nrow}));
-    return {o.out};
-  }
+std::vector<std::string> picture_files(const SampleCommand& o, int64_t count) {
+  if (!o.separate) return {o.out};
+  const auto& seeds = o.generate.seeds;
   std::vector<std::string> files;
-  for (int64_t i = 0; i < images.dim(0); ++i) {
-    const auto& seeds = o.generate.seeds;
+  for (int64_t i = 0; i < count; ++i)
     files.push_back(separate_name(o.out, seeds.empty() ? static_cast<uint64_t>(i) : seeds[i]).string());
-    write_png(files.back(), to_image(images[i]));
-  }
+  return files;
+}
+
+void check_distinct_outputs(const SampleCommand& o, int64_t count) {
+  std::vector<OutputFile> outputs;
+  for (const std::string& file : picture_files(o, count)) outputs.push_back({"--out", file});
+  if (!o.generate.trajectory_file.empty()) outputs.push_back({"--trajectory", o.generate.trajectory_file});
+  for (const OutputFile& output : o.film.outputs()) outputs.push_back(output);
+  check_distinct(outputs);
+}
+
+std::vector<std::string> write_images(const SampleCommand& o, const Tensor& images, int64_t classes) {
+  const auto files = picture_files(o, images.dim(0));
+  const int64_t nrow = o.nrow ? o.nrow : classes > 1 && images.dim(0) % classes == 0 ? images.dim(0) / classes : 8;
+  if (!o.separate) write_png(o.out, make_grid(images, {.nrow = nrow}));
+  for (int64_t i = 0; o.separate && i < images.dim(0); ++i) write_png(files[i], to_image(images[i]));
   return files;
 }
 
@@ -96,6 +109,7 @@ void run(SampleCommand& o) {
   if (g.noise_file.empty() && o.start.interpolate.empty()) g.seeds = seeds_of(o, listed.size());
   check_names(o);
   o.start.apply(*pipeline, o.count ? o.count : 16, g);
+  check_distinct_outputs(o, image_count(g));
   o.guide.apply(*pipeline, g);
   g.classes = classes_of(listed, static_cast<size_t>(image_count(g)));
   Film film(o.film.every);
@@ -128,6 +142,13 @@ void add_drawing_flags(CLI::App& c, GenerateOptions& g) {
   c.add_option("--trajectory", g.trajectory_file, "safetensors to write: step.000, ..., x0.000, ...");
 }
 
+// Flags that say where noise comes from, of which only one can hold.
+void exclude_seeds(CLI::App& c) {
+  c.get_option("--seed")->excludes("--seeds")->excludes("--interpolate");
+  for (const char* instead : {"--noise", "--invert"})
+    for (const char* flag : {"--seed", "--seeds", "--count", "--rng"}) c.get_option(flag)->excludes(instead);
+}
+
 }  // namespace
 
 void add_sample(CLI::App& app) {
@@ -148,6 +169,7 @@ void add_sample(CLI::App& app) {
   o->film.add_to(*command);
   add_sampler_flags(*command, o->generate);
   o->common.add_to(*command, true, true);
+  exclude_seeds(*command);
   command->callback([o] { run(*o); });
 }
 

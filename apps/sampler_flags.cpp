@@ -63,9 +63,15 @@ void add_step_options(CLI::App& c, StepOptions& o) {
   c.add_option("--s-churn", o.s_churn, "Euler: noise added before steps (default 0)")
       ->check(number_of_0_or_more())
       ->group(group);
-  c.add_option("--s-tmin", o.s_tmin, "Euler: from this sigma on (default 0)")->group(group);
-  c.add_option("--s-tmax", o.s_tmax, "Euler: up to this sigma (default: any)")->group(group);
-  c.add_option("--s-noise", o.s_noise, "Euler: that noise's deviation (default 1)")->group(group);
+  c.add_option("--s-tmin", o.s_tmin, "Euler: from this sigma on (default 0)")
+      ->check(number_of_0_or_more())
+      ->group(group);
+  c.add_option("--s-tmax", o.s_tmax, "Euler: up to this sigma (default: any)")
+      ->check(number_of_0_or_more_or_inf())
+      ->group(group);
+  c.add_option("--s-noise", o.s_noise, "Euler: that noise's deviation (default 1)")
+      ->check(number_of_0_or_more())
+      ->group(group);
 }
 
 }  // namespace

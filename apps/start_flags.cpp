@@ -1,5 +1,7 @@
 #include "apps/start_flags.h"
 
+#include <algorithm>
+
 #include "diffusion/image/decode.h"
 #include "diffusion/image/fit.h"
 #include "diffusion/image/grid.h"
@@ -9,7 +11,7 @@ namespace {
 
 Interpolation parse_interpolation(const std::string& text, int64_t count) {
   const size_t dash = text.find('-');
-  if (dash == std::string::npos)
+  if (std::count(text.begin(), text.end(), '-') != 1 || text.find(',') != std::string::npos)
     fail_usage("--interpolate: '{}' is no pair of seeds; expected something like 3-7", text);
   const auto from = parse_ranges("--interpolate", text.substr(0, dash)),
              to = parse_ranges("--interpolate", text.substr(dash + 1));

@@ -97,9 +97,12 @@ void add_optimizer_flags(CLI::App& c, OptimizerOptions& p) {
       ->check(number_of_0_or_more())
       ->capture_default_str();
   c.add_flag("--use-ema", p.use_ema, "keep a moving average of the weights; it is what unet/ will hold");
-  c.add_option("--ema-inv-gamma", p.ema.inv_gamma)->check(number_above_0())->capture_default_str();
-  c.add_option("--ema-power", p.ema.power)->check(number_above_0())->capture_default_str();
-  c.add_option("--ema-max-decay", p.ema.max_decay)->check(number_from_0_to_1())->capture_default_str();
+  c.add_option("--ema-inv-gamma", p.ema.inv_gamma)->check(number_above_0())->needs("--use-ema")->capture_default_str();
+  c.add_option("--ema-power", p.ema.power)->check(number_above_0())->needs("--use-ema")->capture_default_str();
+  c.add_option("--ema-max-decay", p.ema.max_decay)
+      ->check(number_from_0_to_1())
+      ->needs("--use-ema")
+      ->capture_default_str();
 }
 
 void add_output_flags(CLI::App& c, TrainCommand& o) {
@@ -130,6 +133,12 @@ void add_output_flags(CLI::App& c, TrainCommand& o) {
   c.add_option("--sample-guidance-scale", o.train.sample_guidance_scale, "classifier-free guidance of a grid")
       ->check(any_number())
       ->capture_default_str();
+}
+
+void check_grid_flags(const CLI::App& c, const TrainCommand& o) {
+  if (o.train.sample_count > 0) return;
+  for (const char* flag : {"--sample-steps", "--sample-guidance-scale", "--save-images-steps"})
+    if (c.count(flag)) fail_usage("{}: with --sample-count 0 there are no grids", flag);
 }
 
 void check_flags(const TrainCommand& o) {
@@ -184,7 +193,10 @@ void add_train(CLI::App& app) {
   add_optimizer_flags(*command, o->train.optimizer);
   add_output_flags(*command, *o);
   o->common.add_to(*command, true, true);
-  command->callback([o] { run(*o); });
+  command->callback([o, command] {
+    check_grid_flags(*command, *o);
+    run(*o);
+  });
 }
 
 }  // namespace stipple

@@ -77,6 +77,11 @@ struct stat status_of(const std::string& path, int descriptor) {
 
 }  // namespace
 
+bool lies_in(const std::string& path, const std::string& folder) {
+  const fs::path inside = fs::weakly_canonical(fs::absolute(path)).lexically_relative(fs::canonical(folder));
+  return !inside.empty() && *inside.begin() != "..";
+}
+
 std::string temporary_beside(const std::string& target) {
   static std::atomic<int> count = 0;
   return fmt::format("{}/.stipple-{}-{}.tmp", folder_of(target), ::getpid(), count++);

@@ -59,6 +59,9 @@ class MappedFile {
 // A hidden name in the target's folder that nothing bears yet, for a file or folder that will be renamed to the target.
 std::string temporary_beside(const std::string& target);
 
+// Whether a path is this folder or below it, links followed; only the folder need be there.
+bool lies_in(const std::string& path, const std::string& folder);
+
 // Syncs a folder of files to the disk, then renames it to the target; what stood there is removed afterwards.
 void replace_folder(const std::string& temporary, const std::string& target);
 

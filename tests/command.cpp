@@ -53,6 +53,34 @@ TEST_CASE("wrong usage exits 2 and says what was wrong", "[command]") {
       {"sample --model model --out g.png --seeds 0-99999999999", "--seeds"},
       {"sample --model model --out g.png --seeds 1 --count 2", "excludes"},
       {"sample --model model --out g.png --steps 0", "--steps"},
+      {"sample --model model --out g.png --strip ./g.png", "--out g.png and --strip ./g.png: one would replace"},
+      {"sample --model model --out g.png --trajectory g.png", "--out g.png and --trajectory g.png"},
+      {"sample --model model --out g.png --gif z.gif --trajectory z.gif", "--trajectory z.gif and --gif z.gif"},
+      {"sample --model model --out z --frames z", "--out z and --frames z"},
+      {"sample --model model --out z --frames z/", "--out z and --frames z"},
+      {"sample --model model --out g.png --seeds 1-2 --separate --strip g-0002.png", "--out g-0002.png and --strip"},
+      {"sample --model model --out g.png --interpolate 1-2-9", "no pair of seeds"},
+      {"sample --model model --out g.png --interpolate 3-5,9", "no pair of seeds"},
+      {"sample --model model --out g.png --interpolate 1-4 --seed 7", "excludes"},
+      {"sample --model model --out g.png --seeds 3 --seed 9", "excludes"},
+      {"sample --model model --out g.png --noise n --count 3", "excludes"},
+      {"sample --model model --out g.png --init-image i.png --invert --rng torch", "excludes"},
+      {"sample --model model --out g.png --init-image i.png --invert --count 3", "excludes"},
+      {"sample --model model --out g.png --seed -1", "--seed: -1 is not a whole number from 0"},
+      {"sample --model model --out g.png --seed 18446744073709551616", "--seed: 18446744073709551616 is not"},
+      {"sample --model model --out g.png --seeds ''", "--seeds: its value is empty"},
+      {"sample --model model --out ''", "--out: its value is empty"},
+      {"convert --model model --out ''", "--out: its value is empty"},
+      {"sample --model model --out g.png --every 3", "--every 3: it goes with"},
+      {"sample --model model --out g.png --separate --nrow 3", "--nrow 3: with --separate"},
+      {"sample --model model --out g.png --sampler euler --s-noise nan", "--s-noise: nan is not a number"},
+      {"sample --model model --out g.png --sampler euler --s-tmin -5", "--s-tmin: -5 is not a number"},
+      {"sample --model model --out g.png --sampler euler --s-tmax nan", "--s-tmax: nan is not a number"},
+      {"train --data glyphs --out run --ema-power .3", "--ema-power requires --use-ema"},
+      {"train --data glyphs --out run --ema-inv-gamma 2", "--ema-inv-gamma requires --use-ema"},
+      {"train --data glyphs --out run --ema-max-decay .3", "--ema-max-decay requires --use-ema"},
+      {"train --data glyphs --out run --sample-count 0 --sample-steps 7", "--sample-steps: with --sample-count 0"},
+      {"train --data glyphs --out run --sample-count 0 --sample-guidance-scale 2", "with --sample-count 0"},
       {"sample --model model --out g.png --rng mersenne", "--rng"},
       {"info", "--model is required"},
       {"data get", "name is required"},
@@ -69,9 +97,11 @@ TEST_CASE("flags may be written with underscores, and of a flag given twice the 
   write_tiny_pipeline(folder / "model", three_classes(true));
   const auto arguments = words("sample --model model --out a.png --steps 1 --count 1 --class 1");
   REQUIRE(run_command(arguments + "--guidance-scale 3 --sampler ddim", folder.path()).status == 0);
-  REQUIRE(
-      run_command(arguments + "--out b.png --guidance_scale=7 --cfg_scale 3 --sampler ddim", folder.path()).status ==
-      0);
+  const CommandResult twice =
+      run_command(arguments + "--out b.png --guidance_scale=7 --cfg_scale 3 --sampler ddim", folder.path());
+  REQUIRE(twice.status == 0);
+  CHECK_THAT(twice.err, Contains("notice: --guidance-scale is given 2 times; the last counts\n"));
+  CHECK_THAT(twice.err, Contains("notice: --out is given 2 times; the last counts\n"));
   CHECK(read_file(folder / "a.png") == read_file(folder / "b.png"));
 }
 

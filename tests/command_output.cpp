@@ -76,9 +76,11 @@ TEST_CASE("a full disk leaves nothing half-written", "[command]") {
     WARN("needs the right to mount a tmpfs; not tried");
     return;
   }
-  check_refused(run_command(tiny_train("disk/run", 2) + "--checkpointing-steps 1", folder.path()), 1, "the disk has");
+  check_refused(run_command(tiny_train("disk/run", 2) + "--checkpointing-steps 1", folder.path()), 1,
+                "free; --checkpoints-total-limit keeps fewer");
   CHECK_FALSE(fs::exists(folder / "disk/run"));
   disk.fill(0);
+  check_refused(run_command(tiny_train("disk/run", 1), folder.path()), 1, "the disk has 0.0 MiB free\n");
   check_refused(run_command(words(kSample) + "disk/g.png", folder.path()), 1, "No space left");
   CHECK(std::distance(fs::directory_iterator(folder / "disk"), fs::directory_iterator()) == 1);
 }

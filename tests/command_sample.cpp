@@ -9,7 +9,8 @@ namespace fs = std::filesystem;
 namespace {
 
 CommandResult sample(const ScratchFolder& folder, const std::string& flags) {
-  return run_command(words("sample --model model --out g.png --count 2 --steps 4 " + flags), folder.path());
+  const std::string count = flags.find("--invert") == std::string::npos ? "--count 2 " : "";
+  return run_command(words("sample --model model --out g.png --steps 4 " + count + flags), folder.path());
 }
 
 void refused(const ScratchFolder& folder, int status, const std::string& flags, const std::string& reason) {
@@ -94,7 +95,11 @@ TEST_CASE("the denoising is written as a strip, as numbered frames and as a GIF"
   CHECK(fs::exists(folder / "film/frame-000.png"));
   CHECK(fs::exists(folder / "film/frame-001.png"));
   CHECK_FALSE(fs::exists(folder / "film/frame-002.png"));
+  CHECK(sample(folder, "--frames film/").status == 0);
+  CHECK(sample(folder, "--frames new/").status == 0);
+  CHECK(fs::exists(folder / "new/frame-003.png"));
   check_refused(sample(folder, "--frames nowhere/film"), 1, "nowhere");
+  check_refused(sample(folder, "--frames film.gif"), 1, "--frames film.gif: it is a file");
   check_refused(sample(folder, "--gif nowhere/film.gif"), 1, "nowhere");
   check_refused(sample(folder, "--gif film.png"), 1, "a name that ends in .gif is expected");
 }

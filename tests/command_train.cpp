@@ -144,9 +144,19 @@ TEST_CASE("a run does not learn from its own pictures", "[command]") {
   check_refused(run_command(tiny_train("pictures", 1), folder.path()), 1, "lies in the folder of the data");
   check_refused(run_command(tiny_train("pictures/run", 1), folder.path()), 1, "lies in the folder of the data");
   CHECK_FALSE(fs::exists(folder / "pictures/run"));
-  auto unnamed = words("train --data pictures --config network.json --out");
-  unnamed.emplace_back("");
-  check_refused(run_command(unnamed, folder.path()), 1, "--out: the name of a folder is expected");
+  check_refused(run_command(words("train --data pictures --config network.json --out ''"), folder.path()), 2,
+                "--out: its value is empty");
+}
+
+TEST_CASE("nothing is written into the folder of a model that is read", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_data(folder);
+  write_tiny_pipeline(folder / "model");
+  const std::string reason = "lies in the folder of the model, model";
+  check_refused(run_command(words("train --data pictures --from model --out model/run"), folder.path()), 1, reason);
+  check_refused(run_command(words("convert --model model --out model/new"), folder.path()), 1, reason);
+  check_refused(run_command(words("convert --model . --out new"), folder / "model"), 1, "lies in the folder");
+  CHECK(std::distance(fs::directory_iterator(folder / "model"), fs::directory_iterator()) == 3);
 }
 
 TEST_CASE("class flags that mean nothing are refused", "[command]") {

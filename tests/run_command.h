@@ -33,7 +33,7 @@ class Command {
 
 CommandResult run_command(const std::vector<std::string>& arguments, const std::string& folder = ".");
 
-// "train --data x" -> {"train", "--data", "x"}: for arguments without spaces of their own.
+// "train --data x" -> {"train", "--data", "x"}: for arguments without spaces of their own; '' is an empty one.
 std::vector<std::string> words(const std::string& line);
 std::vector<std::string> operator+(std::vector<std::string> arguments, const std::string& more);
 

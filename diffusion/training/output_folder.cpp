@@ -38,11 +38,16 @@ int64_t bytes_of_run(const fs::path& dir) {
 void check_outside_data(const std::string& out, const std::string& data) {
   for (const fs::path& folder : {fs::path(data), fs::path("data") / data}) {
     if (data.empty() || !fs::is_directory(folder)) continue;
-    const fs::path inside = fs::weakly_canonical(out).lexically_relative(fs::canonical(folder));
-    check(inside.empty() || *inside.begin() == "..",
+    check(!lies_in(out, folder.string()),
           "--out {}: lies in the folder of the data, {}, where the run would find its own pictures", out,
           folder.string());
   }
+}
+
+// --out may be the folder itself, which then counts as a run to replace.
+void check_outside_model(const std::string& out, const std::string& model) {
+  if (model.empty() || !fs::is_directory(model) || (fs::exists(out) && fs::equivalent(out, model))) return;
+  check(!lies_in(out, model), "--out {}: lies in the folder of the model, {}", out, model);
 }
 
 // What a run that was killed while it wrote left behind.
@@ -99,6 +104,7 @@ std::optional<fs::path> check_output_folder(const TrainOptions& o, const TrainWa
         parent.string());
   check(!fs::exists(dir) || fs::is_directory(dir), "--out {}: is not a folder", o.output_dir);
   check_outside_data(o.output_dir, o.data);
+  check_outside_model(o.output_dir, o.from);
   if (!o.resume_from_checkpoint.empty()) return checkpoint_to_resume(o, watch);
   check(o.overwrite_output_dir || !holds_a_run(dir),
         "--out {}: holds a training run already; go on with --resume-from-checkpoint latest, or replace it with "
@@ -128,9 +134,9 @@ void check_disk_space(const TrainOptions& o, const Pipeline& pipeline, int64_t d
   if (o.overwrite_output_dir) free += bytes_of_run(o.output_dir);
   watch.say(fmt::format("disk: {} checkpoint{} of {} and the pipeline, {} in all; {} free", count,
                         count == 1 ? "" : "s", in_mebibytes(each), in_mebibytes(needed), in_mebibytes(free)));
-  check(needed <= free,
-        "--out {}: checkpoints will take {}, the disk has {} free; --checkpoints-total-limit keeps fewer", o.output_dir,
-        in_mebibytes(needed), in_mebibytes(free));
+  check(needed <= free, "--out {}: {} will take {}, the disk has {} free{}", o.output_dir,
+        count ? "checkpoints" : "the pipeline", in_mebibytes(needed), in_mebibytes(free),
+        count > 1 ? "; --checkpoints-total-limit keeps fewer" : "");
 }
 
 }  // namespace stipple
