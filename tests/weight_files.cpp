@@ -174,3 +174,20 @@ TEST_CASE("a weight too large for the type of the file is named, and nothing is 
   CHECK(folder.count() == 2);
   CHECK(run_command(words("convert --model large --out wide --save-dtype bf16"), folder.path()).status == 0);
 }
+
+TEST_CASE("a run whose weights turn out too large for the type of its file loses nothing", "[weights][command]") {
+  const ScratchFolder folder;
+  write_tiny_data(folder);
+  Pipeline pipeline(tiny_network(), {}, {});
+  PhiloxGenerator generator(0);
+  pipeline.parameters.initialize(generator);
+  pipeline.parameters.find("conv_in.bias").value().mutable_data<float>()[1] = -65520;
+  pipeline.save(folder / "large", pipeline.parameters.values());
+  const auto train = words("train --data pictures --out run --learning-rate 0 --max-train-steps 1 --sample-count 0");
+  check_refused(run_command(train + "--from large --save-dtype f16", folder.path()), 1, "step 1 is saved");
+  CHECK_FALSE(fs::exists(folder / "run/model_index.json"));
+  const CommandResult resumed = run_command(train + "--resume-from-checkpoint latest --save-dtype f32", folder.path());
+  INFO(resumed.err);
+  CHECK(resumed.status == 0);
+  CHECK(fs::exists(folder / "run/model_index.json"));
+}

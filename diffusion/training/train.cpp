@@ -92,11 +92,20 @@ class Run {
     return TrainEnd::interrupted;
   }
 
+  // Weights that --save-dtype cannot hold are kept all the same: resuming saves them in another type.
+  void save_pipeline() try {
+    run_.pipeline->save(dir_.string(), run_.trainer->best_weights(), options_.save_dtype);
+  } catch (const Error& refused) {
+    if (options_.save_dtype == Dtype::f32) throw;
+    save_checkpoint();
+    fail("{}; step {} is saved: --resume-from-checkpoint latest --save-dtype f32", refused.what(), steps());
+  }
+
   // What took hours is saved before anything else is tried.
   TrainEnd finish() {
     run_.trainer->check_weights();
     plot();
-    run_.pipeline->save(dir_.string(), run_.trainer->best_weights(), options_.save_dtype);
+    save_pipeline();
     if (!run_.draws() || save_samples()) return TrainEnd::finished;
     watch_.say("interrupted: the pipeline is saved, the last grid of samples is not drawn");
     return TrainEnd::interrupted;
