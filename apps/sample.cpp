@@ -118,10 +118,13 @@ void run(SampleCommand& o) {
   Progress progress("sampling");
   g.on_step = [&](int64_t done, int64_t total) { progress.update(done, total); };
   g.cancelled = interrupted;
+  std::vector<std::string> files;
+  g.on_images = [&](const Tensor& images) {
+    files = write_images(o, images, static_cast<int64_t>(listed.size()));
+    for (const std::string& file : o.film.write(film, o.nrow ? o.nrow : 8)) files.push_back(file);
+  };
   const Tensor images = generate(*pipeline, g);
   if (!images) throw Interrupted{};
-  auto files = write_images(o, images, static_cast<int64_t>(listed.size()));
-  for (const std::string& file : o.film.write(film, o.nrow ? o.nrow : 8)) files.push_back(file);
   if (o.common.json)
     std::printf("%s\n", nlohmann::ordered_json{{"images", images.dim(0)}, {"files", files}}.dump().c_str());
 }

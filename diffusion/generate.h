@@ -47,6 +47,8 @@ struct GenerateOptions {
   // All images after a step: the state, scaled to variance 1, and the predicted clean image.
   std::function<void(const Tensor& state, const Tensor& clean, int64_t step, int64_t steps)> watch;
   std::function<bool()> cancelled;
+  // What generate() returns, before the trajectory is written: a disk that is too small for that costs no pictures.
+  std::function<void(const Tensor& images)> on_images;
 };
 
 int64_t image_count(const GenerateOptions&);                 // how many that makes

@@ -65,6 +65,10 @@ TEST_CASE("a full device fails the command", "[command]") {
   const ScratchFolder folder;
   write_tiny_pipeline(folder / "model");
   check_refused(run_command(words(kSample) + "/dev/full", folder.path()), 1, "No space left");
+  check_refused(run_command(words(kSample) + "g.png --strip s.png --trajectory /dev/full", folder.path()), 1,
+                "No space left");
+  CHECK(fs::exists(folder / "g.png"));  // pictures come first
+  CHECK(fs::exists(folder / "s.png"));
 }
 
 TEST_CASE("a full disk leaves nothing half-written", "[command]") {
