@@ -3,6 +3,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tensor/error.h"
@@ -64,7 +65,8 @@ class JsonFields {
     else if constexpr (std::is_same_v<T, std::string>)
       return value.is_string();
     else if constexpr (std::is_integral_v<T>)
-      return value.is_number_integer();
+      return value.is_number_unsigned() ? std::in_range<T>(value.get<uint64_t>())
+                                        : value.is_number_integer() && std::in_range<T>(value.get<int64_t>());
     else if constexpr (std::is_floating_point_v<T>)
       return value.is_number();
     else {

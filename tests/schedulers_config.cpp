@@ -65,7 +65,11 @@ TEST_CASE("a scheduler's JSON gives notices of unknown keys and refuses wrong va
   CHECK(mentions(refused(R"({"trained_betas": [1, "x"]})"), "trained_betas"));
   CHECK(mentions(refused(R"({"trained_betas": [0.5]})"), "trained_betas holds 1 numbers"));
   CHECK(mentions(refused(R"({"prediction_type": "noise"})"), "scheduler_config.json: prediction_type \"noise\""));
-  CHECK(mentions(refused("{"), "scheduler_config.json: is no JSON object"));
+  CHECK(mentions(refused("[]"), "scheduler_config.json: is no JSON object"));
+  CHECK(mentions(refused("{\"beta_end\": 1,\n oops"), "scheduler_config.json: not valid JSON"));
+  CHECK(mentions(refused("{\"beta_end\": 1,\n oops"), "line 2, column 2"));
+  CHECK(mentions(refused(R"({"num_train_timesteps": 18446744073709551615})"),
+                 "num_train_timesteps is 18446744073709551615, expected an integer"));
 }
 
 TEST_CASE("what diffusers writes is read: infinities, nulls, keys of other classes", "[schedulers]") {
@@ -81,6 +85,9 @@ TEST_CASE("what diffusers writes is read: infinities, nulls, keys of other class
   CHECK_FALSE(mentions(solver.to_json(), "nfinity"));
   CHECK(notices.empty());
   CHECK(read(R"({"_name_or_path": "-Infinity \"Infinity"})").class_name == "DDPMScheduler");
+  CHECK(read(R"({"_name_or_path": "C:\\m\\", "_class_name": "DPMSolverMultistepScheduler",
+                 "lambda_min_clipped": -Infinity})")
+            .lambda_min_clipped == -std::numeric_limits<double>::infinity());
   CHECK(read(R"({"_class_name": "HeunDiscreteScheduler"})").beta_start == 0.00085);
   CHECK(mentions(message_of([&] { read(R"({"use_flow_sigmas": true})"); }), "use_flow_sigmas true is not supported"));
   CHECK(mentions(message_of([&] { read(R"({"beta_schedule": "li\near"})"); }), R"("li\near" is not supported)"));

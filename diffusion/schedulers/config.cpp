@@ -89,7 +89,9 @@ unsigned class_bit(const std::string& name) {
 
 bool fits(const json& value, const std::string&) { return value.is_string(); }
 bool fits(const json& value, bool) { return value.is_boolean(); }
-bool fits(const json& value, int64_t) { return value.is_number_integer(); }
+bool fits(const json& value, int64_t) {
+  return value.is_number_integer() && !(value.is_number_unsigned() && value.get<uint64_t>() > INT64_MAX);
+}
 bool fits(const json& value, double) { return value.is_number() || value == "-Infinity" || value == "Infinity"; }
 bool fits(const json& value, const std::optional<double>&) { return value.is_number(); }
 bool fits(const json& value, const std::optional<std::vector<double>>&) {
@@ -157,9 +159,10 @@ json write(const std::optional<T>& value) {
 // Python writes -Infinity, which JSON has not: such a bare word becomes a string.
 std::string quote_infinities(const std::string& text) {
   std::string quoted;
-  bool inside = false;
+  bool inside = false, escaped = false;  // in a string; after a backslash that is not escaped itself
   for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '"' && (i == 0 || text[i - 1] != '\\')) inside = !inside;
+    if (text[i] == '"' && !escaped) inside = !inside;
+    escaped = inside && !escaped && text[i] == '\\';
     const bool minus = text.compare(i, 9, "-Infinity") == 0, plus = text.compare(i, 8, "Infinity") == 0;
     if (inside || !(minus || plus)) {
       quoted += text[i];
@@ -172,7 +175,10 @@ std::string quote_infinities(const std::string& text) {
 }
 
 json parse_object(const std::string& text, const std::string& file) {
-  const json object = json::parse(quote_infinities(text), nullptr, false);
+  json object;
+  try {
+    object = json::parse(quote_infinities(text));
+  } catch (const json::exception& error) { fail("{}: not valid JSON ({})", file, error.what()); }
   check(object.is_object(), "{}: is no JSON object", file);
   return object;
 }
