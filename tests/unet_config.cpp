@@ -50,6 +50,7 @@ TEST_CASE("what a config asks for and cannot be built is an error that names the
       {kPlain + R"(, "act_fn": "tanh")", "act_fn"},
       {kPlain + R"(, "act_fn": "ta\nh")", R"("ta\nh")"},
       {kPlain + R"(, "layers_per_block": 101)", "layers_per_block"},
+      {kPlain + R"(, "layers_per_block": 18446744073709551615)", "cannot be 18446744073709551615"},
       {kPlain + R"(, "time_embedding_dim": 1048577)", "time_embedding_dim"},
       {kPlain + R"(, "sample_size": [1, 9223372036854775807])", "sample_size"},
       {kPlain + R"(, "dropout": -0.1)", "dropout"},
