@@ -17,7 +17,8 @@ void check_value(const CLI::Option& option) {
 void check_given_flags(const CLI::App& app) {
   for (const CLI::Option* option : app.get_options()) {
     check_value(*option);
-    if (option->count() > 1)
+    const bool takes_several = option->get_items_expected_max() > 1;
+    if (option->count() > 1 && !takes_several)
       print_notices({fmt::format("{} is given {} times; the last counts", option->get_name(), option->count())});
   }
   for (const CLI::App* command : app.get_subcommands()) check_given_flags(*command);
