@@ -161,9 +161,7 @@ void cp_async_commit() { Block::current().running().copies.commit(); }
 void cp_async_wait(int most) { Block::current().running().copies.wait(static_cast<size_t>(most)); }
 void cp_async_wait_all() { Block::current().running().copies.wait_all(); }
 
-uint32_t to_tf32(float x) {
-  return std::isnan(x) ? 0x7FFFFFFF : (std::bit_cast<uint32_t>(x) + 0x1000) & 0xFFFFE000;
-}
+uint32_t to_tf32(float x) { return std::isnan(x) ? 0x7FFFFFFF : (std::bit_cast<uint32_t>(x) + 0x1000) & 0xFFFFE000; }
 float exp2_approximate(float x) { return std::exp2(x); }
 
 }  // namespace emulator
