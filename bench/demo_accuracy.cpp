@@ -138,7 +138,7 @@ void add_options(CLI::App& app, AccuracyOptions& o) {
 
 int main(int argc, char** argv) {
   stipple::cpu::sleep_when_idle(argv);
-  stipple::AccuracyOptions options{};
+  stipple::AccuracyOptions options;
   CLI::App app("How many of a pipeline's samples a classifier recognises", "stipple_accuracy");
   stipple::add_options(app, options);
   try {

@@ -2,9 +2,9 @@
 
     ./run build cuda && python bench/machine_code.py [--build build/cuda]
 
-For the kernels on tensor cores: registers and the instructions of the main loop. Fails where one of them keeps
-more than four registers on the stack, or where a kernel that should read or copy 16 bytes at once does not. (Spilled registers are an
-error of the build already.) With Triton installed (it comes with PyTorch), its kernels follow in the table.
+For the kernels on tensor cores: registers and the instructions of the main loop. Fails where one of them keeps more
+than four registers on the stack, or where a kernel that should read or copy 16 bytes at once does not. (Spilled
+registers are an error of the build already.) With Triton installed (it comes with PyTorch), its kernels follow.
 """
 
 import argparse

@@ -21,7 +21,7 @@ if(STIPPLE_CUDA STREQUAL emulated)
   add_library(stipple_emulator STATIC ${EMULATOR_SOURCES})
   target_link_libraries(stipple_emulator PUBLIC options OpenMP::OpenMP_CXX)
   target_include_directories(stipple_emulator PUBLIC kernels/emulator/include)
-  target_compile_options(stipple_emulator PRIVATE -O2)
+  target_compile_options(stipple_emulator PRIVATE -O2 -g)  # so that a debugger knows emulator::position
   target_link_libraries(stipple_core PRIVATE stipple_emulator)
   set(KERNEL_OPTIONS -x c++ -g1 -O2 -fno-tree-vectorize -fno-tree-slp-vectorize -Wno-unknown-pragmas
                      -ffile-prefix-map=${CMAKE_SOURCE_DIR}/= -ffile-prefix-map=${CMAKE_BINARY_DIR}=.)

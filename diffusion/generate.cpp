@@ -70,8 +70,7 @@ class Generation {
       images.slice(begin, end).copy_from(drawn);
     }
     check(std::isfinite(kernels::squared_norm(images)),
-          "what was drawn is no picture: it holds infinity or what is not a "
-          "number");
+          "what was drawn is no picture: it holds infinity or what is not a number");
     if (options_.on_images) options_.on_images(images);
     if (!options_.trajectory_file.empty()) save_safetensors(options_.trajectory_file, trajectory_);
     return images;

@@ -1,9 +1,9 @@
 #pragma once
 #include <cstring>
 
-#include "kernels/cuda/conv2d/tensor_core.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/shared_memory.h"
+#include "kernels/cuda/tensor_core.h"
 
 // Tiles of tokens in shared memory, and how tensor cores multiply them.
 //

@@ -2,11 +2,11 @@
 
 #include "kernels/cuda/conv2d/rungs.h"
 #include "kernels/cuda/conv2d/stage_fetcher.h"
-#include "kernels/cuda/conv2d/tensor_core.h"
 #include "kernels/cuda/conv2d/turned_weight.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/cuda/shared_memory.h"
+#include "kernels/cuda/tensor_core.h"
 #include "kernels/cuda/vector_access.h"
 
 // conv2d, rung mma: an implicit matrix product on tensor cores (sm_80 and up), for forward and input gradient.

@@ -2,9 +2,9 @@
 
 #include "kernels/cuda/conv2d/divisor.h"
 #include "kernels/cuda/conv2d/rungs.h"
-#include "kernels/cuda/conv2d/tensor_core.h"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/cuda/shared_memory.h"
+#include "kernels/cuda/tensor_core.h"
 
 // conv2d, rung mma: the weight gradient, filters x window, summed over pixels.
 //
