@@ -45,6 +45,7 @@ TEST_CASE("group_norm's rungs on CUDA give what the CPU gives, for odd shapes", 
   const OpCase cases[] = {group_norm_case({1, 1, 1, 1}, 1, false),   group_norm_case({3, 7, 5, 3}, 3, true),
                           group_norm_case({3, 7, 5, 17}, 1, true),   group_norm_case({1, 7, 5, 224}, 32, true),
                           group_norm_case({3, 1, 1, 224}, 32, true), group_norm_case({1, 28, 28, 3}, 1, false)};
+  const RungGuard exact("GROUP_NORM", "oracle");  // of a single element it knows that the gradient is zero
   for (const char* rung : {"naive", "two_pass", "one_pass"})
     for (const OpCase& c : cases) check_rung(rung, c);
 }

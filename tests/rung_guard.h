@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdlib>
+#include <optional>
 #include <string>
 
 #include "kernels/cpu/parallel.h"
@@ -13,12 +14,14 @@ namespace stipple {
 class RungGuard {
  public:
   RungGuard(const std::string& operation, const char* rung) : variable_("STIPPLE_" + operation) {
+    if (const char* before = std::getenv(variable_.c_str())) before_ = before;
     setenv(variable_.c_str(), rung, 1);
   }
-  ~RungGuard() { unsetenv(variable_.c_str()); }
+  ~RungGuard() { before_ ? setenv(variable_.c_str(), before_->c_str(), 1) : unsetenv(variable_.c_str()); }
 
  private:
   std::string variable_;
+  std::optional<std::string> before_;
 };
 
 // Fresh tensors are NaN, so that what a kernel never writes shows.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/cpu/parallel.h"
@@ -88,7 +89,7 @@ void oracle_backward(const GroupNormGrads& to, const T* dy, const T* x, const T*
   put<T>(to.dbeta, dbeta);
 }
 
-// The fast one, f32: two passes over an image, sums and map, the second mostly from cache.
+// The fast one, on f32, its arithmetic in Real: two passes over an image, sums and map, the second mostly from cache.
 //
 // Groups do not matter to either pass: both see an image as a matrix whose columns are channels, and sums of columns
 // are folded into groups afterwards. Where channels are few or odd, several pixels make one row, so that rows fill
@@ -159,21 +160,31 @@ struct ColumnSums {
 };
 
 // Coefficients of the channels, repeated along a row.
+template <typename Real>
 struct Coefficients {
   const Cut& cut;
-  std::vector<float> values;
+  std::vector<Real> values;
 
   Coefficients(const Cut& c, int count) : cut(c), values(count * c.columns) {}
-  float* operator[](int i) { return values.data() + i * cut.columns; }
+  Real* operator[](int i) { return values.data() + i * cut.columns; }
   // Coefficient i of channel c = f(c, its group).
   template <typename F>
   void set(int i, F&& f) {
-    float* row = (*this)[i];
-    for (int64_t c = 0; c < cut.channels; ++c) row[c] = static_cast<float>(f(c, cut.group[c]));
+    Real* row = (*this)[i];
+    for (int64_t c = 0; c < cut.channels; ++c) row[c] = static_cast<Real>(f(c, cut.group[c]));
     for (int64_t c = cut.channels; c < cut.columns; ++c) row[c] = row[c - cut.channels];
   }
 };
 
+template <typename Real>
+const simd::GroupNormLoops<Real>& loops() {
+  if constexpr (std::is_same_v<Real, double>)
+    return *simd::table().group_norm_in_double;
+  else
+    return *simd::table().group_norm;
+}
+
+template <typename Real>
 struct Forward {
   const Cut& cut;
   const float *x, *gamma, *beta;
@@ -187,11 +198,11 @@ struct Forward {
   float shift(int64_t n, int64_t g) const { return x[cut.image(n) + g * cut.width]; }
 
   void sum(int64_t n, int64_t piece) {
-    Coefficients shifts(cut, 1);
+    Coefficients<Real> shifts(cut, 1);
     shifts.set(0, [&](int64_t, int64_t g) { return shift(n, g); });
     ColumnSums sums(cut);
     cut.for_matrices(n, piece, [&](int64_t at, int64_t rows, int64_t columns) {
-      simd::table().column_moments(sums.first.data(), sums.second.data(), x + at, shifts[0], rows, columns);
+      loops<Real>().moments(sums.first.data(), sums.second.data(), x + at, shifts[0], rows, columns);
     });
     sums.fold(&partial[(n * cut.pieces + piece) * cut.groups], cut.channels, [&](int64_t c) { return cut.group[c]; });
   }
@@ -213,16 +224,17 @@ struct Forward {
   void map(int64_t n, int64_t piece) {
     const Sums* of = &exact[n * cut.groups];
     const float* rounded = mean + n * cut.groups;
-    Coefficients k(cut, 3);
+    Coefficients<Real> k(cut, 3);
     k.set(0, [&](int64_t, int64_t g) { return rounded[g]; });
     k.set(1, [&](int64_t c, int64_t g) { return gamma[c] * of[g].second; });
     k.set(2, [&](int64_t c, int64_t g) { return beta[c] - gamma[c] * of[g].second * (of[g].first - rounded[g]); });
     cut.for_matrices(n, piece, [&](int64_t at, int64_t rows, int64_t columns) {
-      simd::table().normalize(y + at, x + at, {k[0], k[1], k[2]}, rows, columns, options.silu);
+      loops<Real>().forward(y + at, x + at, {k[0], k[1], k[2]}, rows, columns, options.silu);
     });
   }
 };
 
+template <typename Real>
 struct Backward {
   const Cut& cut;
   const float *dy, *x, *gamma, *beta, *mean, *rstd;
@@ -234,8 +246,8 @@ struct Backward {
 
   Sums* channel_sums(int64_t n, int64_t piece = 0) { return &partial[(n * cut.pieces + piece) * cut.channels]; }
 
-  Coefficients coefficients(int64_t n) const {
-    Coefficients k(cut, 5);
+  Coefficients<Real> coefficients(int64_t n) const {
+    Coefficients<Real> k(cut, 5);
     const int64_t first = n * cut.groups;
     k.set(0, [&](int64_t, int64_t g) { return mean[first + g]; });
     k.set(1, [&](int64_t c, int64_t g) { return gamma[c] * rstd[first + g]; });
@@ -245,14 +257,13 @@ struct Backward {
     return k;
   }
 
-  static simd::NormColumns columns_of(Coefficients& k) { return {k[0], k[1], k[2], k[3], k[4]}; }
+  static simd::NormColumns<Real> columns_of(Coefficients<Real>& k) { return {k[0], k[1], k[2], k[3], k[4]}; }
 
   void sum(int64_t n, int64_t piece) {
-    Coefficients k = coefficients(n);
+    Coefficients<Real> k = coefficients(n);
     ColumnSums sums(cut);
     cut.for_matrices(n, piece, [&](int64_t at, int64_t rows, int64_t columns) {
-      simd::table().normalize_sums(sums.first.data(), sums.second.data(), dy + at, x + at, columns_of(k), rows, columns,
-                                   silu);
+      loops<Real>().sums(sums.first.data(), sums.second.data(), dy + at, x + at, columns_of(k), rows, columns, silu);
     });
     sums.fold(channel_sums(n, piece), cut.channels, [](int64_t c) { return c; });
   }
@@ -272,9 +283,9 @@ struct Backward {
 
   void map(int64_t n, int64_t piece) {
     if (!dx) return;
-    Coefficients k = coefficients(n);
+    Coefficients<Real> k = coefficients(n);
     cut.for_matrices(n, piece, [&](int64_t at, int64_t rows, int64_t columns) {
-      simd::table().normalize_backward(dx + at, dy + at, x + at, columns_of(k), rows, columns, silu);
+      loops<Real>().backward(dx + at, dy + at, x + at, columns_of(k), rows, columns, silu);
     });
   }
 
@@ -290,51 +301,63 @@ struct Backward {
   }
 };
 
-// Over few pixels the gradient is what is left of terms that nearly cancel: small images are computed in double.
-bool use_loops(const Tensor& x) {
-  const std::string_view wanted = rung("GROUP_NORM", {"oracle", "simd", "fastest"});
-  const bool small = x.numel() <= x.dim(0) * 1024;
-  return x.dtype() != Dtype::f32 || x.numel() == 0 || wanted == "oracle" || (wanted == "fastest" && small);
+std::string_view group_norm_rung() { return rung("GROUP_NORM", {"oracle", "double", "simd", "fastest"}); }
+
+bool use_oracle(const Tensor& x) { return x.dtype() != Dtype::f32 || x.numel() == 0 || group_norm_rung() == "oracle"; }
+
+// Whether the fast one computes in double: where the gradient is what is left of terms that nearly cancel (over few
+// pixels), and where nobody waits for it. What a small network computes is then as exact as f32 can hold it.
+bool use_double(const Tensor& x) {
+  const bool small = x.numel() <= std::max<int64_t>(1 << 17, x.dim(0) * 1024);
+  return group_norm_rung() == "double" || (group_norm_rung() == "fastest" && small);
+}
+
+template <typename Real>
+void forward(GroupNormOut& out, const Tensor& x, const Tensor& gamma, const Tensor& beta, const GroupNormOptions& o) {
+  const Cut cut(Extents(x, o.groups));
+  Forward<Real> pass{cut,
+                     x.data<float>(),
+                     gamma.data<float>(),
+                     beta.data<float>(),
+                     out.y.mutable_data<float>(),
+                     out.mean.mutable_data<float>(),
+                     out.rstd.mutable_data<float>(),
+                     o};
+  run(pass, cut);
+}
+
+template <typename Real>
+void backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma, const Tensor& beta,
+              const Tensor& mean, const Tensor& rstd, const GroupNormOptions& o) {
+  const Cut cut(Extents(x, o.groups));
+  Backward<Real> pass{cut,
+                      dy.data<float>(),
+                      x.data<float>(),
+                      gamma.data<float>(),
+                      beta.data<float>(),
+                      mean.data<float>(),
+                      rstd.data<float>(),
+                      to.dx.mutable_data<float>(),
+                      o.silu};
+  run(pass, cut);
+  pass.parameters(to.dgamma, to.dbeta);
 }
 
 }  // namespace
 
 void group_norm(GroupNormOut& out, const Tensor& x, const Tensor& gamma, const Tensor& beta,
                 const GroupNormOptions& o) {
+  if (!use_oracle(x)) return (use_double(x) ? forward<double> : forward<float>)(out, x, gamma, beta, o);
   const Extents e(x, o.groups);
-  if (!use_loops(x)) {
-    const Cut cut(e);
-    Forward pass{cut,
-                 x.data<float>(),
-                 gamma.data<float>(),
-                 beta.data<float>(),
-                 out.y.mutable_data<float>(),
-                 out.mean.mutable_data<float>(),
-                 out.rstd.mutable_data<float>(),
-                 o};
-    return run(pass, cut);
-  }
   for_real("group_norm", x.dtype(),
            [&]<typename T>(T) { oracle(out, x.data<T>(), gamma.data<T>(), beta.data<T>(), e, o); });
 }
 
 void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma,
                          const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions& o) {
+  if (!use_oracle(x))
+    return (use_double(x) ? backward<double> : backward<float>)(to, dy, x, gamma, beta, mean, rstd, o);
   const Extents e(x, o.groups);
-  if (!use_loops(x)) {
-    const Cut cut(e);
-    Backward pass{cut,
-                  dy.data<float>(),
-                  x.data<float>(),
-                  gamma.data<float>(),
-                  beta.data<float>(),
-                  mean.data<float>(),
-                  rstd.data<float>(),
-                  to.dx.mutable_data<float>(),
-                  o.silu};
-    run(pass, cut);
-    return pass.parameters(to.dgamma, to.dbeta);
-  }
   for_real("group_norm", x.dtype(), [&]<typename T>(T) {
     oracle_backward(to, dy.data<T>(), x.data<T>(), gamma.data<T>(), beta.data<T>(), mean.data<T>(), rstd.data<T>(), e,
                     o);

@@ -43,6 +43,12 @@ Results run(const Inputs& in, const GroupNormOptions& o, Dtype dtype = Dtype::f3
   return r;
 }
 
+// The oracle on the same f32 numbers, mean and rstd among them.
+Results oracle_of(const Inputs& in, const GroupNormOptions& o) {
+  const RungGuard guard("GROUP_NORM", "oracle");
+  return run(in, o);
+}
+
 Results run_on(int threads, const Inputs& in, const GroupNormOptions& o) {
   const ThreadsGuard guard(threads);
   return run(in, o);
@@ -51,7 +57,7 @@ Results run_on(int threads, const Inputs& in, const GroupNormOptions& o) {
 }  // namespace
 
 TEST_CASE("group_norm in f32 agrees with its oracle in f64", "[group_norm]") {
-  const RungGuard guard("GROUP_NORM", "simd");
+  const RungGuard guard("GROUP_NORM", GENERATE("simd", "double"));
   const PoisonGuard poison;
   for (const auto& [shape, groups] : kCases)
     for (bool silu : {false, true}) {
@@ -66,6 +72,35 @@ TEST_CASE("group_norm in f32 agrees with its oracle in f64", "[group_norm]") {
       CHECK(relative_error(fast.dgamma, oracle.dgamma) < 1e-5);
       CHECK(relative_error(fast.dbeta, oracle.dbeta) < 2e-6);
     }
+}
+
+TEST_CASE("group_norm in double leaves only the rounding of its results", "[group_norm]") {
+  const RungGuard guard("GROUP_NORM", "double");
+  for (const auto& [shape, groups] : kCases)
+    for (bool silu : {false, true}) {
+      INFO(to_string(shape) << " in " << groups << " groups" << (silu ? ", SiLU" : ""));
+      const Inputs in(shape);
+      const GroupNormOptions o{groups, 1e-5, silu};
+      const Results found = run(in, o), oracle = oracle_of(in, o);
+      CHECK(relative_error(found.out.y, oracle.out.y) < 1e-7);
+      CHECK(relative_error(found.dx, oracle.dx) < 1e-7);
+      CHECK(relative_error(found.dgamma, oracle.dgamma) < 1e-7);
+      CHECK(relative_error(found.dbeta, oracle.dbeta) < 1e-7);
+    }
+}
+
+TEST_CASE("group_norm of small maps is computed in double, of many in f32", "[group_norm]") {
+  for (const auto& [shape, rung] : {std::pair<Shape, const char*>{{2, 32, 32, 64}, "double"},
+                                    {{3, 32, 32, 64}, "simd"},
+                                    {{300, 4, 4, 64}, "double"}}) {
+    const Inputs in(shape);
+    const GroupNormOptions o{8, 1e-5, true};
+    const Results chosen = run(in, o);
+    const RungGuard guard("GROUP_NORM", rung);
+    const Results named = run(in, o);
+    CHECK(same_bits(chosen.out.y, named.out.y));
+    CHECK(same_bits(chosen.dx, named.dx));
+  }
 }
 
 TEST_CASE("group_norm loses no digits far from zero", "[group_norm]") {
@@ -96,6 +131,7 @@ TEST_CASE("group_norm does not depend on the number of threads", "[group_norm]")
 }
 
 TEST_CASE("an image's group_norm does not depend on its batch", "[group_norm]") {
+  const RungGuard guard("GROUP_NORM", GENERATE("simd", "double"));
   const Inputs many({9, 64, 48, 24});
   const GroupNormOptions o{6, 1e-5, true};
   const Tensor batch = kernels::group_norm(many.x, many.gamma, many.beta, o).y;

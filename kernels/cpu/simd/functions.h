@@ -16,12 +16,8 @@ void silu(float* y, const float* x, int64_t n);
 void silu_backward(float* dx, const float* dy, const float* x, int64_t n);
 
 // group_norm.cpp
-void column_moments(double* sum, double* squares, const float* x, const float* shift, int64_t rows, int64_t columns);
-void normalize(float* y, const float* x, const NormColumns&, int64_t rows, int64_t columns, bool silu);
-void normalize_sums(double* dz, double* dz_x, const float* dy, const float* x, const NormColumns&, int64_t rows,
-                    int64_t columns, bool silu);
-void normalize_backward(float* dx, const float* dy, const float* x, const NormColumns&, int64_t rows, int64_t columns,
-                        bool silu);
+extern const GroupNormLoops<float> group_norm;
+extern const GroupNormLoops<double> group_norm_in_double;
 
 // gemm.cpp
 inline constexpr int kGemmRows = kRegisters == 32 ? 14 : 6, kGemmColumns = 2 * kLanes;

@@ -9,9 +9,24 @@ namespace stipple::simd {
 
 // What group_norm does to a column of a matrix: z = scale (x - mean) + bias, and backward dx = scale dz - pull - slope (x - mean).
 // One value a column.
+template <typename Real>
 struct NormColumns {
-  const float *mean, *scale, *bias;
-  const float *pull = nullptr, *slope = nullptr;  // normalize_backward only
+  const Real *mean, *scale, *bias;
+  const Real *pull = nullptr, *slope = nullptr;  // `backward` only
+};
+
+// Over the columns of a [rows, columns] matrix, computed in Real.
+template <typename Real>
+struct GroupNormLoops {
+  // sum += x - shift, squares += (x - shift)^2
+  void (*moments)(double* sum, double* squares, const float* x, const Real* shift, int64_t rows, int64_t columns);
+  // y = z, or silu(z)
+  void (*forward)(float* y, const float* x, const NormColumns<Real>&, int64_t rows, int64_t columns, bool silu);
+  // With dz = dy, or dy silu'(z): sums dz += dz, dz_x += dz (x - mean)
+  void (*sums)(double* dz, double* dz_x, const float* dy, const float* x, const NormColumns<Real>&, int64_t rows,
+               int64_t columns, bool silu);
+  void (*backward)(float* dx, const float* dy, const float* x, const NormColumns<Real>&, int64_t rows, int64_t columns,
+                   bool silu);
 };
 
 // One register tile of a matrix product, C = start + sum over runs and steps of A[rows, step] B[step, columns]. A run is a
@@ -89,17 +104,8 @@ struct Table {
   // dweight [3, 3, channels] = (dweight +) G^T du G
   void (*winograd_weight_gradient)(float* dweight, bool add, const float* du, int64_t plane, int64_t channels);
 
-  // Over the columns of a [rows, columns] matrix, for group norm:
-  // sum += x - shift, squares += (x - shift)^2
-  void (*column_moments)(double* sum, double* squares, const float* x, const float* shift, int64_t rows,
-                         int64_t columns);
-  // y = z, or silu(z)
-  void (*normalize)(float* y, const float* x, const NormColumns&, int64_t rows, int64_t columns, bool silu);
-  // With dz = dy, or dy silu'(z): sums dz += dz, dz_x += dz (x - mean)
-  void (*normalize_sums)(double* dz, double* dz_x, const float* dy, const float* x, const NormColumns&, int64_t rows,
-                         int64_t columns, bool silu);
-  void (*normalize_backward)(float* dx, const float* dy, const float* x, const NormColumns&, int64_t rows,
-                             int64_t columns, bool silu);
+  const GroupNormLoops<float>* group_norm;
+  const GroupNormLoops<double>* group_norm_in_double;
 
   // to[c, r] = scale from[r, c]
   void (*transpose)(float* to, int64_t to_row, const float* from, int64_t from_row, int64_t rows, int64_t columns,
