@@ -1,5 +1,5 @@
 #pragma once
-#include "tensor/tensor.h"
+#include "kernels/concat.h"
 
 // Group normalisation, optionally followed by SiLU. Wu & He 2018, arXiv:1803.08494, eq. 1-3.
 //
@@ -10,6 +10,9 @@
 // Backward, with dz = dy (times silu'(z)), g = gamma dz, sums over S(n,g):
 //   dx = rstd (g - 1/m sum g - xn 1/m sum g xn)
 //   dgamma = sum_{n,h,w} dz xn    dbeta = sum_{n,h,w} dz
+//
+// x may be two tensors that stand for their concatenation, of which y is one tensor: groups may straddle the seam. CUDA
+// reads the two; the CPU, whose vectors take several pixels of few channels at once, concatenates inside.
 
 namespace stipple {
 
@@ -20,33 +23,35 @@ struct GroupNormOptions {
 };
 
 struct GroupNormOut {
-  Tensor y;           // like x
+  Tensor y;           // as large as x
   Tensor mean, rstd;  // [N, G], what the backward pass needs besides x; f64 where x is f64, else f32
 };
 
 struct GroupNormGrads {  // where to write; undefined = not wanted
-  Tensor dx;             // like x
+  Concat<Tensor> dx;     // like x
   Grad dgamma, dbeta;    // [C]
 };
 
 namespace kernels {
-GroupNormOut group_norm(const Tensor& x,      // [N, ..., C], e.g. [N, H, W, C]
-                        const Tensor& gamma,  // [C], f64 where x is f64, else f32
-                        const Tensor& beta,   // [C]
+GroupNormOut group_norm(const Concat<Tensor>& x,  // [N, ..., C], e.g. [N, H, W, C]
+                        const Tensor& gamma,      // [C], f64 where x is f64, else f32
+                        const Tensor& beta,       // [C]
                         const GroupNormOptions&);
-void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma,
+void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Concat<Tensor>& x, const Tensor& gamma,
                          const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions&);
 }  // namespace kernels
 
 namespace cpu {
-void group_norm(GroupNormOut& out, const Tensor& x, const Tensor& gamma, const Tensor& beta, const GroupNormOptions&);
-void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma,
+void group_norm(GroupNormOut& out, const Concat<Tensor>& x, const Tensor& gamma, const Tensor& beta,
+                const GroupNormOptions&);
+void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Concat<Tensor>& x, const Tensor& gamma,
                          const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions&);
 }  // namespace cpu
 
 namespace cuda {
-void group_norm(GroupNormOut& out, const Tensor& x, const Tensor& gamma, const Tensor& beta, const GroupNormOptions&);
-void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma,
+void group_norm(GroupNormOut& out, const Concat<Tensor>& x, const Tensor& gamma, const Tensor& beta,
+                const GroupNormOptions&);
+void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Concat<Tensor>& x, const Tensor& gamma,
                          const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions&);
 }  // namespace cuda
 

@@ -14,6 +14,15 @@ OpCase group_norm_case(const Shape& x, int64_t groups, bool silu) {
           .call = [o = GroupNormOptions{groups, 1e-5, silu}](auto& in) { return group_norm(in[0], in[1], in[2], o); }};
 }
 
+OpCase pair_case(const Shape& x, int64_t second, int64_t groups) {
+  return {.name = fmt::format("{} groups over two", groups),
+          .inputs = {normal(x, 0.5, 2), normal({x[0], x[1], x[2], second}, -1), parameter({x[-1] + second}, 1),
+                     parameter({x[-1] + second})},
+          .call = [o = GroupNormOptions{groups, 1e-5, true}](auto& in) {
+            return group_norm({in[0], in[1]}, in[2], in[3], o);
+          }};
+}
+
 // Poisoned, close to the CPU, and the same bits twice.
 void check_rung(const char* rung, const OpCase& c) {
   const RungGuard guard("GROUP_NORM_CUDA", rung);
@@ -48,6 +57,32 @@ TEST_CASE("group_norm's rungs on CUDA give what the CPU gives, for odd shapes", 
   const RungGuard exact("GROUP_NORM", "oracle");  // of a single element it knows that the gradient is zero
   for (const char* rung : {"naive", "two_pass", "one_pass"})
     for (const OpCase& c : cases) check_rung(rung, c);
+}
+
+TEST_CASE("group_norm's rungs on CUDA read two inputs as one, with groups that straddle the seam",
+          "[cuda][group_norm]") {
+  const OpCase cases[] = {pair_case({3, 7, 5, 3}, 17, 2), pair_case({1, 7, 5, 224}, 96, 32),
+                          pair_case({3, 1, 1, 17}, 3, 4), pair_case({1, 28, 28, 24}, 8, 4),
+                          pair_case({1, 28, 28, 3}, 1, 1)};
+  for (const char* rung : {"naive", "two_pass", "one_pass"})
+    for (const OpCase& c : cases) check_rung(rung, c);
+}
+
+TEST_CASE("group_norm on CUDA gives two inputs the bits of their concatenation", "[cuda][group_norm]") {
+  const auto random = [](const Shape& shape, int seed) { return random_tensor(shape, seed).to(Device::cuda); };
+  const Tensor a = random({2, 9, 7, 48}, 1), b = random({2, 9, 7, 16}, 2), gamma = random({64}, 3),
+               beta = random({64}, 4), dy = random({2, 9, 7, 64}, 5), x = kernels::concat_channels(a, b);
+  const GroupNormOptions o{32, 1e-5, true};
+  for (const char* rung : {"naive", "two_pass", "one_pass"}) {
+    const RungGuard guard("GROUP_NORM_CUDA", rung);
+    const GroupNormOut out = kernels::group_norm(x, gamma, beta, o);
+    CHECK(same_bits(kernels::group_norm({a, b}, gamma, beta, o).y.to(Device::cpu), out.y.to(Device::cpu)));
+    const Tensor dx = empty_like(x), da = empty_like(a), db = empty_like(b);
+    kernels::group_norm_backward({dx, {}, {}}, dy, x, gamma, beta, out.mean, out.rstd, o);
+    kernels::group_norm_backward({{da, {}}, {}, {}}, dy, {a, b}, gamma, beta, out.mean, out.rstd, o);
+    kernels::group_norm_backward({{{}, db}, {}, {}}, dy, {a, b}, gamma, beta, out.mean, out.rstd, o);
+    CHECK(same_bits(kernels::concat_channels(da, db).to(Device::cpu), dx.to(Device::cpu)));
+  }
 }
 
 TEST_CASE("group_norm on CUDA joins the chunks of a picture, and slices of channels", "[cuda][group_norm]") {

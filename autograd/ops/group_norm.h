@@ -4,7 +4,8 @@
 
 namespace stipple {
 
-// x [N, ..., C], gamma and beta [C] -> like x; kernels/group_norm.h says more.
-Var group_norm(const Var& x, const Var& gamma, const Var& beta, const GroupNormOptions&);
+// x [N, ..., C], or two that stand for their concatenation, gamma and beta [C] -> [N, ..., C]; kernels/group_norm.h says
+// more.
+Var group_norm(const Concat<Var>& x, const Var& gamma, const Var& beta, const GroupNormOptions&);
 
 }  // namespace stipple

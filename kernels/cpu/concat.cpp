@@ -31,11 +31,11 @@ void concat_channels(Tensor& y, const Tensor& a, const Tensor& b) {
   copy_columns(to + left, wide, b.bytes(), wide - left, wide - left, rows_of(y));
 }
 
-void split_channels(const ConcatGrads& to, const Tensor& dy, int64_t a_channels) {
+void split_channels(const Concat<Tensor>& to, const Tensor& dy, int64_t a_channels) {
   const int64_t wide = row_bytes(dy), left = a_channels * size_of(dy.dtype());
-  if (to.da.defined()) copy_columns(to.da.mutable_bytes(), left, dy.bytes(), wide, left, rows_of(dy));
-  if (to.db.defined())
-    copy_columns(to.db.mutable_bytes(), wide - left, dy.bytes() + left, wide, wide - left, rows_of(dy));
+  if (to.a.defined()) copy_columns(to.a.mutable_bytes(), left, dy.bytes(), wide, left, rows_of(dy));
+  if (to.b.defined())
+    copy_columns(to.b.mutable_bytes(), wide - left, dy.bytes() + left, wide, wide - left, rows_of(dy));
 }
 
 }  // namespace stipple::cpu

@@ -65,7 +65,7 @@ void put(const Grad& to, const std::vector<double>& values) {
 template <typename T>
 void oracle_backward(const GroupNormGrads& to, const T* dy, const T* x, const T* gamma, const T* beta, const T* means,
                      const T* rstds, const Extents& e, const GroupNormOptions& o) {
-  T* dx = to.dx.defined() ? to.dx.mutable_data<T>() : nullptr;
+  T* dx = to.dx.a.defined() ? to.dx.a.mutable_data<T>() : nullptr;
   std::vector<double> dgamma(e.channels), dbeta(e.channels);
   for (int64_t n = 0; n < e.images; ++n)
     for (int64_t g = 0; g < e.groups; ++g) {
@@ -337,24 +337,15 @@ void backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const
                       beta.data<float>(),
                       mean.data<float>(),
                       rstd.data<float>(),
-                      to.dx.mutable_data<float>(),
+                      to.dx.a.mutable_data<float>(),
                       o.silu};
   run(pass, cut);
   pass.parameters(to.dgamma, to.dbeta);
 }
 
-}  // namespace
-
-void group_norm(GroupNormOut& out, const Tensor& x, const Tensor& gamma, const Tensor& beta,
-                const GroupNormOptions& o) {
-  if (!use_oracle(x)) return (use_double(x) ? forward<double> : forward<float>)(out, x, gamma, beta, o);
-  const Extents e(x, o.groups);
-  for_real("group_norm", x.dtype(),
-           [&]<typename T>(T) { oracle(out, x.data<T>(), gamma.data<T>(), beta.data<T>(), e, o); });
-}
-
-void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma,
-                         const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions& o) {
+// dx and x are whole.
+void whole_backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma,
+                    const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions& o) {
   if (!use_oracle(x))
     return (use_double(x) ? backward<double> : backward<float>)(to, dy, x, gamma, beta, mean, rstd, o);
   const Extents e(x, o.groups);
@@ -362,6 +353,26 @@ void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Tenso
     oracle_backward(to, dy.data<T>(), x.data<T>(), gamma.data<T>(), beta.data<T>(), mean.data<T>(), rstd.data<T>(), e,
                     o);
   });
+}
+
+}  // namespace
+
+void group_norm(GroupNormOut& out, const Concat<Tensor>& parts, const Tensor& gamma, const Tensor& beta,
+                const GroupNormOptions& o) {
+  const Tensor x = kernels::concat_channels(parts);
+  if (!use_oracle(x)) return (use_double(x) ? forward<double> : forward<float>)(out, x, gamma, beta, o);
+  const Extents e(x, o.groups);
+  for_real("group_norm", x.dtype(),
+           [&]<typename T>(T) { oracle(out, x.data<T>(), gamma.data<T>(), beta.data<T>(), e, o); });
+}
+
+void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Concat<Tensor>& parts, const Tensor& gamma,
+                         const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions& o) {
+  const Tensor x = kernels::concat_channels(parts);
+  const bool parted = parts.b.defined() && (to.dx.a.defined() || to.dx.b.defined());
+  const Tensor dx = parted ? empty_like(x) : to.dx.a;
+  whole_backward({dx, to.dgamma, to.dbeta}, dy, x, gamma, beta, mean, rstd, o);
+  if (parted) kernels::split_channels(to.dx, dx, parts.a.dim(-1));
 }
 
 }  // namespace stipple::cpu

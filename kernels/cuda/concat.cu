@@ -59,11 +59,11 @@ void concat_channels(Tensor& y, const Tensor& a, const Tensor& b) {
   copy_columns({to + left, b.bytes(), wide, right, right, rows_of(y)});
 }
 
-void split_channels(const ConcatGrads& to, const Tensor& dy, int64_t a_channels) {
+void split_channels(const Concat<Tensor>& to, const Tensor& dy, int64_t a_channels) {
   const int64_t wide = row_bytes(dy), left = a_channels * static_cast<int64_t>(size_of(dy.dtype()));
   const int64_t right = wide - left;
-  if (to.da.defined()) copy_columns({to.da.mutable_bytes(), dy.bytes(), left, wide, left, rows_of(dy)});
-  if (to.db.defined()) copy_columns({to.db.mutable_bytes(), dy.bytes() + left, right, wide, right, rows_of(dy)});
+  if (to.a.defined()) copy_columns({to.a.mutable_bytes(), dy.bytes(), left, wide, left, rows_of(dy)});
+  if (to.b.defined()) copy_columns({to.b.mutable_bytes(), dy.bytes() + left, right, wide, right, rows_of(dy)});
 }
 
 }  // namespace stipple::cuda

@@ -17,18 +17,18 @@ void no_elements(const GroupNormGrads& to) {
 
 }  // namespace
 
-void group_norm(GroupNormOut& out, const Tensor& x, const Tensor& gamma, const Tensor& beta,
+void group_norm(GroupNormOut& out, const Concat<Tensor>& x, const Tensor& gamma, const Tensor& beta,
                 const GroupNormOptions& o) {
-  if (x.numel() == 0) return;
+  if (out.y.numel() == 0) return;
   const std::string_view highest = chosen();
   if (highest == "one_pass" && one_pass::fits(x, o)) return one_pass::group_norm(out, x, gamma, beta, o);
   if (highest != "naive" && two_pass::fits(x, o)) return two_pass::group_norm(out, x, gamma, beta, o);
   naive::group_norm(out, x, gamma, beta, o);
 }
 
-void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma,
+void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Concat<Tensor>& x, const Tensor& gamma,
                          const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions& o) {
-  if (x.numel() == 0) return no_elements(to);
+  if (dy.numel() == 0) return no_elements(to);
   const std::string_view highest = chosen();
   if (highest == "one_pass" && one_pass::backward_fits(x, o))
     return one_pass::group_norm_backward(to, dy, x, gamma, beta, mean, rstd, o);

@@ -84,7 +84,7 @@ struct Moments {
 // whose first mean may be inexact (Chan, Golub & LeVeque 1983, The American Statistician 37, eq. 1.7).
 template <typename T, int kVector>
 __device__ inline void take_moments(const Moments& to, const Kept<T, kVector>& kept, float* sums,
-                                    const Place<kVector>& at, const T* __restrict__ x) {
+                                    const Place<kVector>& at, const Joined<const T>& x) {
   const Tiling& t = at.t;
   const float each = 1.f / (static_cast<float>(at.chunk_pixels()) * t.width);
   float sum[kVector] = {}, values[kVector], off[2 * kVector] = {}, mean[kVector];

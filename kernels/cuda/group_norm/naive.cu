@@ -1,5 +1,6 @@
 #include "kernels/cuda/group_norm/formula.h"
 #include "kernels/cuda/group_norm/rungs.h"
+#include "kernels/cuda/joined.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/reduce.h"
 
@@ -17,9 +18,9 @@ namespace {
 struct Extents {
   int64_t pixels, channels, groups, width;  // width: channels of a group
 
-  Extents(const Tensor& x, int64_t group_count)
-      : pixels(x.numel() / (x.dim(0) * x.dim(-1))),
-        channels(x.dim(-1)),
+  Extents(const Concat<Tensor>& x, int64_t group_count)
+      : pixels(concat_shape(x).numel() / (x.a.dim(0) * x.channels())),
+        channels(x.channels()),
         groups(group_count),
         width(channels / groups) {}
   __device__ int64_t group_size() const { return pixels * width; }
@@ -30,26 +31,31 @@ struct Group {
   const Extents& e;
   __device__ int64_t index() const { return blockIdx.y * e.groups + blockIdx.x; }
   __device__ int64_t channel(int64_t i) const { return blockIdx.x * e.width + i % e.width; }
-  __device__ int64_t offset(int64_t i) const { return (blockIdx.y * e.pixels + i / e.width) * e.channels + channel(i); }
+  __device__ int64_t pixel(int64_t i) const { return blockIdx.y * e.pixels + i / e.width; }
+  __device__ int64_t offset(int64_t i) const { return pixel(i) * e.channels + channel(i); }  // in y and dy
+  template <typename T>
+  __device__ T* element(const Joined<T>& x, int64_t i) const {
+    return x(pixel(i), static_cast<int>(channel(i)));
+  }
 };
 
 template <typename T>
 __global__ void group_norm_kernel(T* __restrict__ y, float* __restrict__ means, float* __restrict__ rstds,
-                                  const T* __restrict__ x, const float* __restrict__ gamma,
-                                  const float* __restrict__ beta, Extents e, float eps, bool silu) {
+                                  Joined<const T> x, const float* __restrict__ gamma, const float* __restrict__ beta,
+                                  Extents e, float eps, bool silu) {
   const Group group{e};
   const int64_t m = e.group_size();
   float sum = 0, squares = 0;
-  for (int64_t i = threadIdx.x; i < m; i += kThreads) sum += static_cast<float>(x[group.offset(i)]);
+  for (int64_t i = threadIdx.x; i < m; i += kThreads) sum += static_cast<float>(*group.element(x, i));
   const float mean = block_sum<kThreads>(sum) / m;
   for (int64_t i = threadIdx.x; i < m; i += kThreads) {
-    const float d = static_cast<float>(x[group.offset(i)]) - mean;
+    const float d = static_cast<float>(*group.element(x, i)) - mean;
     squares += d * d;
   }
   const float rstd = 1 / sqrtf(block_sum<kThreads>(squares) / m + eps);
   for (int64_t i = threadIdx.x; i < m; i += kThreads) {
     const int64_t at = group.offset(i), c = group.channel(i);
-    y[at] = Normal{mean, rstd, gamma[c], beta[c]}.output(x[at], silu);
+    y[at] = Normal{mean, rstd, gamma[c], beta[c]}.output(*group.element(x, i), silu);
   }
   if (threadIdx.x == 0) {
     means[group.index()] = mean;
@@ -58,7 +64,7 @@ __global__ void group_norm_kernel(T* __restrict__ y, float* __restrict__ means, 
 }
 
 template <typename T>
-__global__ void group_norm_backward_kernel(T* __restrict__ dx, const T* __restrict__ dy, const T* __restrict__ x,
+__global__ void group_norm_backward_kernel(Joined<T> dx, const T* __restrict__ dy, Joined<const T> x,
                                            const float* __restrict__ gamma, const float* __restrict__ beta,
                                            const float* __restrict__ means, const float* __restrict__ rstds, Extents e,
                                            bool silu) {
@@ -69,7 +75,7 @@ __global__ void group_norm_backward_kernel(T* __restrict__ dx, const T* __restri
   for (int64_t i = threadIdx.x; i < m; i += kThreads) {
     const int64_t at = group.offset(i), c = group.channel(i);
     const Normal n{mean, rstd, gamma[c], beta[c]};
-    const float xn = n.normalised(x[at]), g = n.gamma * n.through_silu(dy[at], xn, silu);
+    const float xn = n.normalised(*group.element(x, i)), g = n.gamma * n.through_silu(dy[at], xn, silu);
     sum += g;
     sum_xn += g * xn;
   }
@@ -77,8 +83,8 @@ __global__ void group_norm_backward_kernel(T* __restrict__ dx, const T* __restri
   for (int64_t i = threadIdx.x; i < m; i += kThreads) {
     const int64_t at = group.offset(i), c = group.channel(i);
     const Normal n{mean, rstd, gamma[c], beta[c]};
-    const float xn = n.normalised(x[at]);
-    dx[at] = rstd * (n.gamma * n.through_silu(dy[at], xn, silu) - pull - xn * slope);
+    const float xn = n.normalised(*group.element(x, i));
+    if (T* to = group.element(dx, i)) *to = rstd * (n.gamma * n.through_silu(dy[at], xn, silu) - pull - xn * slope);
   }
 }
 
@@ -89,7 +95,7 @@ __device__ void put(float* to, int64_t i, float value, bool add) {
 // One block a channel.
 template <typename T>
 __global__ void group_norm_parameters_kernel(float* dgamma, bool add_gamma, float* dbeta, bool add_beta,
-                                             const T* __restrict__ dy, const T* __restrict__ x,
+                                             const T* __restrict__ dy, Joined<const T> x,
                                              const float* __restrict__ gamma, const float* __restrict__ beta,
                                              const float* __restrict__ means, const float* __restrict__ rstds,
                                              Extents e, int64_t images, bool silu) {
@@ -98,7 +104,7 @@ __global__ void group_norm_parameters_kernel(float* dgamma, bool add_gamma, floa
   for (int64_t p = threadIdx.x; p < images * e.pixels; p += kThreads) {
     const int64_t group = p / e.pixels * e.groups + c / e.width, at = p * e.channels + c;
     const Normal n{means[group], rstds[group], gamma[c], beta[c]};
-    const float xn = n.normalised(x[at]), dz = n.through_silu(dy[at], xn, silu);
+    const float xn = n.normalised(*x(p, static_cast<int>(c))), dz = n.through_silu(dy[at], xn, silu);
     sum += dz;
     sum_xn += dz * xn;
   }
@@ -110,33 +116,33 @@ __global__ void group_norm_parameters_kernel(float* dgamma, bool add_gamma, floa
   }
 }
 
-dim3 groups_and_images(const Tensor& x, const GroupNormOptions& o) {
-  return dim3(static_cast<unsigned>(o.groups), static_cast<unsigned>(x.dim(0)));
+dim3 groups_and_images(const Concat<Tensor>& x, const GroupNormOptions& o) {
+  return dim3(static_cast<unsigned>(o.groups), static_cast<unsigned>(x.a.dim(0)));
 }
 
 }  // namespace
 
-void group_norm(GroupNormOut& out, const Tensor& x, const Tensor& gamma, const Tensor& beta,
+void group_norm(GroupNormOut& out, const Concat<Tensor>& x, const Tensor& gamma, const Tensor& beta,
                 const GroupNormOptions& o) {
-  for_floating("group_norm", x.dtype(), [&]<typename T>(T) {
+  for_floating("group_norm", x.a.dtype(), [&]<typename T>(T) {
     launch(group_norm_kernel<T>, groups_and_images(x, o), kThreads, 0, mutable_data<T>(out.y),
-           mutable_data<float>(out.mean), mutable_data<float>(out.rstd), data<T>(x), data<float>(gamma),
+           mutable_data<float>(out.mean), mutable_data<float>(out.rstd), joined<T>(x), data<float>(gamma),
            data<float>(beta), Extents(x, o.groups), static_cast<float>(o.eps), o.silu);
   });
 }
 
-void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma,
+void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Concat<Tensor>& x, const Tensor& gamma,
                          const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions& o) {
   const Extents e(x, o.groups);
-  for_floating("group_norm", x.dtype(), [&]<typename T>(T) {
-    if (to.dx)
-      launch(group_norm_backward_kernel<T>, groups_and_images(x, o), kThreads, 0, mutable_data<T>(to.dx), data<T>(dy),
-             data<T>(x), data<float>(gamma), data<float>(beta), data<float>(mean), data<float>(rstd), e, o.silu);
+  for_floating("group_norm", x.a.dtype(), [&]<typename T>(T) {
+    if (to.dx.a || to.dx.b)
+      launch(group_norm_backward_kernel<T>, groups_and_images(x, o), kThreads, 0, joined<T>(to.dx, x), data<T>(dy),
+             joined<T>(x), data<float>(gamma), data<float>(beta), data<float>(mean), data<float>(rstd), e, o.silu);
     if (to.dgamma.wanted() || to.dbeta.wanted())
       launch(group_norm_parameters_kernel<T>, dim3(static_cast<unsigned>(e.channels)), kThreads, 0,
              mutable_data<float>(to.dgamma.to), to.dgamma.add, mutable_data<float>(to.dbeta.to), to.dbeta.add,
-             data<T>(dy), data<T>(x), data<float>(gamma), data<float>(beta), data<float>(mean), data<float>(rstd), e,
-             x.dim(0), o.silu);
+             data<T>(dy), joined<T>(x), data<float>(gamma), data<float>(beta), data<float>(mean), data<float>(rstd), e,
+             x.a.dim(0), o.silu);
   });
 }
 

@@ -25,17 +25,17 @@ constexpr int kFill = 128;              // blocks that keep a GPU busy
 constexpr int kComfortable = 64 << 10;  // bytes kept by a block that leave a multiprocessor room for another
 constexpr int kSmall = 16 << 10;        // elements few enough for a block among idle ones
 
-size_t kept_bytes(const Tensor& x, const Tiling& t, int tensors) {
-  return size_t{1} * tensors * t.turns() * t.threads() * vector_of(x) * size_of(x.dtype());
+size_t kept_bytes(const Concat<Tensor>& x, const Tiling& t, int tensors) {
+  return size_t{1} * tensors * t.turns() * t.threads() * vector_of(x) * size_of(x.a.dtype());
 }
 
 // Everything a block keeps, sums, and has of groups and channels.
-size_t shared_bytes(const Tensor& x, const Tiling& t, int tensors) {
+size_t shared_bytes(const Concat<Tensor>& x, const Tiling& t, int tensors) {
   const size_t floats = floats_for_sums(t, vector_of(x)) + 4 * t.slice + 4 * t.groups_of_slice();
   return kept_bytes(x, t, tensors) + floats * sizeof(float);
 }
 
-Tiling sliced(const Tensor& x, const Tiling& whole, int slice) {
+Tiling sliced(const Concat<Tensor>& x, const Tiling& whole, int slice) {
   Tiling t = whole;
   t.slice = slice;
   t.columns = slice / vector_of(x);
@@ -44,7 +44,7 @@ Tiling sliced(const Tensor& x, const Tiling& whole, int slice) {
 }
 
 // The widest slice that fits well, else the widest that is narrower and fits at all; `tensors` are kept.
-std::optional<Tiling> tiling(const Tensor& x, const GroupNormOptions& o, int tensors) {
+std::optional<Tiling> tiling(const Concat<Tensor>& x, const GroupNormOptions& o, int tensors) {
   const Tiling t = whole(x, o.groups);
   const int narrowest = narrowest_slice(x, t), most = t.channels / narrowest;
   std::optional<Tiling> found;
@@ -64,7 +64,7 @@ bool worth_it(const std::optional<Tiling>& t) {
 
 template <typename T, int kVector>
 __global__ __launch_bounds__(kMostThreads, 1) void group_norm_one_pass_kernel(
-    T* __restrict__ y, float* __restrict__ means, float* __restrict__ rstds, const T* __restrict__ x,
+    T* __restrict__ y, float* __restrict__ means, float* __restrict__ rstds, Joined<const T> x,
     const float* __restrict__ gamma, const float* __restrict__ beta, Tiling t, float eps, bool silu) {
   const Place<kVector> at{t};
   Shared shared;
@@ -90,7 +90,7 @@ __global__ __launch_bounds__(kMostThreads, 1) void group_norm_one_pass_kernel(
 
 template <typename T, int kVector>
 __global__ __launch_bounds__(kMostThreads, 1) void group_norm_one_pass_backward_kernel(
-    T* __restrict__ dx, float* __restrict__ image_sums, const T* __restrict__ dy, const T* __restrict__ x,
+    Joined<T> dx, float* __restrict__ image_sums, const T* __restrict__ dy, Joined<const T> x,
     const float* __restrict__ gamma, const float* __restrict__ beta, const float* __restrict__ means,
     const float* __restrict__ rstds, Tiling t, bool silu) {
   const Place<kVector> at{t};
@@ -113,36 +113,37 @@ __global__ __launch_bounds__(kMostThreads, 1) void group_norm_one_pass_backward_
   const ChannelSums channels(shared, t);
   channels.collect<kVector>(sums, image_sums, at);
   const Pulls pulls(shared, t, channels, affine.gamma);
-  if (!dx) return;
+  const auto to = dx.column(at.channel());
+  if (!to.first) return;
   for (int turn = 0; turn < at.turns(); ++turn) {
     kept_dy.get(gradient, turn);
     kept_x.get(values, turn);
-    write_gradient(dx + at.offset(turn), at, gradient, values, normals, pulls, silu);
+    write_gradient(to(at.pixel(turn)), at, gradient, values, normals, pulls, silu);
   }
 }
 
 }  // namespace
 
-bool fits(const Tensor& x, const GroupNormOptions& o) { return worth_it(tiling(x, o, 1)); }
-bool backward_fits(const Tensor& x, const GroupNormOptions& o) { return worth_it(tiling(x, o, 2)); }
+bool fits(const Concat<Tensor>& x, const GroupNormOptions& o) { return worth_it(tiling(x, o, 1)); }
+bool backward_fits(const Concat<Tensor>& x, const GroupNormOptions& o) { return worth_it(tiling(x, o, 2)); }
 
-void group_norm(GroupNormOut& out, const Tensor& x, const Tensor& gamma, const Tensor& beta,
+void group_norm(GroupNormOut& out, const Concat<Tensor>& x, const Tensor& gamma, const Tensor& beta,
                 const GroupNormOptions& o) {
   const Tiling t = tiling(x, o, 1).value();
   for_vectors(x, [&]<typename T, int kVector>(T, std::integral_constant<int, kVector>) {
     launch(group_norm_one_pass_kernel<T, kVector>, t.blocks(), t.threads(), shared_bytes(x, t, 1),
-           mutable_data<T>(out.y), mutable_data<float>(out.mean), mutable_data<float>(out.rstd), data<T>(x),
+           mutable_data<T>(out.y), mutable_data<float>(out.mean), mutable_data<float>(out.rstd), joined<T>(x),
            data<float>(gamma), data<float>(beta), t, static_cast<float>(o.eps), o.silu);
   });
 }
 
-void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma,
+void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Concat<Tensor>& x, const Tensor& gamma,
                          const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions& o) {
   const Tiling t = tiling(x, o, 2).value();
   const Tensor image_sums = sums_of_images(to, x);
   for_vectors(x, [&]<typename T, int kVector>(T, std::integral_constant<int, kVector>) {
     launch(group_norm_one_pass_backward_kernel<T, kVector>, t.blocks(), t.threads(), shared_bytes(x, t, 2),
-           mutable_data<T>(to.dx), mutable_data<float>(image_sums), data<T>(dy), data<T>(x), data<float>(gamma),
+           joined<T>(to.dx, x), mutable_data<float>(image_sums), data<T>(dy), joined<T>(x), data<float>(gamma),
            data<float>(beta), data<float>(mean), data<float>(rstd), t, o.silu);
   });
   if (image_sums) add_images(to, image_sums);

@@ -18,9 +18,9 @@ struct ParameterGradients {
 };
 
 // f32 [images, 2, channels]; undefined where nobody wants them.
-inline Tensor sums_of_images(const GroupNormGrads& to, const Tensor& x) {
+inline Tensor sums_of_images(const GroupNormGrads& to, const Concat<Tensor>& x) {
   if (!to.dgamma.wanted() && !to.dbeta.wanted()) return {};
-  return Tensor({x.dim(0), 2, x.dim(-1)}, Dtype::f32, x.device());
+  return Tensor({x.a.dim(0), 2, x.channels()}, Dtype::f32, x.a.device());
 }
 
 inline void add_images(const GroupNormGrads& to, const Tensor& image_sums) {

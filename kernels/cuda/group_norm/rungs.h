@@ -6,23 +6,26 @@
 namespace stipple::cuda {
 
 namespace naive {
-void group_norm(GroupNormOut& out, const Tensor& x, const Tensor& gamma, const Tensor& beta, const GroupNormOptions&);
-void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma,
+void group_norm(GroupNormOut& out, const Concat<Tensor>& x, const Tensor& gamma, const Tensor& beta,
+                const GroupNormOptions&);
+void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Concat<Tensor>& x, const Tensor& gamma,
                          const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions&);
 }  // namespace naive
 
 namespace two_pass {
-bool fits(const Tensor& x, const GroupNormOptions&);
-void group_norm(GroupNormOut& out, const Tensor& x, const Tensor& gamma, const Tensor& beta, const GroupNormOptions&);
-void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma,
+bool fits(const Concat<Tensor>& x, const GroupNormOptions&);
+void group_norm(GroupNormOut& out, const Concat<Tensor>& x, const Tensor& gamma, const Tensor& beta,
+                const GroupNormOptions&);
+void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Concat<Tensor>& x, const Tensor& gamma,
                          const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions&);
 }  // namespace two_pass
 
 namespace one_pass {
-bool fits(const Tensor& x, const GroupNormOptions&);
-bool backward_fits(const Tensor& x, const GroupNormOptions&);
-void group_norm(GroupNormOut& out, const Tensor& x, const Tensor& gamma, const Tensor& beta, const GroupNormOptions&);
-void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma,
+bool fits(const Concat<Tensor>& x, const GroupNormOptions&);
+bool backward_fits(const Concat<Tensor>& x, const GroupNormOptions&);
+void group_norm(GroupNormOut& out, const Concat<Tensor>& x, const Tensor& gamma, const Tensor& beta,
+                const GroupNormOptions&);
+void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Concat<Tensor>& x, const Tensor& gamma,
                          const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions&);
 }  // namespace one_pass
 

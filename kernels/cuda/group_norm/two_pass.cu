@@ -21,7 +21,7 @@ namespace {
 constexpr int kMostColumns = 256;
 
 // A chunk is what a block's threads read at 128 bytes each (up to 32 KB), or half of that where pictures are few.
-Tiling tiling(const Tensor& x, const GroupNormOptions& o) {
+Tiling tiling(const Concat<Tensor>& x, const GroupNormOptions& o) {
   Tiling t = whole(x, o.groups);
   const int narrowest = narrowest_slice(x, t), most = t.channels / narrowest;
   for (int slices = 1; slices <= most; ++slices) {
@@ -31,15 +31,15 @@ Tiling tiling(const Tensor& x, const GroupNormOptions& o) {
   t.columns = t.slice / vector_of(x);
   t.rows = std::clamp(kMostColumns / t.columns, 1, t.pixels);
   constexpr size_t kMany = 8 << 20;
-  const int bytes = x.nbytes() < kMany ? 64 : 128;
-  t.chunk = std::min(t.pixels, t.rows * bytes / (vector_of(x) * static_cast<int>(size_of(x.dtype()))));
+  const int bytes = x.a.nbytes() + (x.b.defined() ? x.b.nbytes() : 0) < kMany ? 64 : 128;
+  t.chunk = std::min(t.pixels, t.rows * bytes / (vector_of(x) * static_cast<int>(size_of(x.a.dtype()))));
   return t;
 }
 
 template <typename T, int kVector>
 __global__ __launch_bounds__(kMostColumns, 1) void group_norm_moments_kernel(float* __restrict__ chunk_means,
                                                                              float* __restrict__ chunk_squares,
-                                                                             const T* __restrict__ x, Tiling t) {
+                                                                             Joined<const T> x, Tiling t) {
   const Place<kVector> at{t};
   Shared shared;
   const Kept<T, kVector> kept(shared, t.turns());
@@ -98,7 +98,7 @@ __global__ void join_moments_kernel(float* __restrict__ means, float* __restrict
 
 template <typename T, int kVector>
 __global__ __launch_bounds__(kMostColumns, 1) void group_norm_map_kernel(
-    T* __restrict__ y, const T* __restrict__ x, const float* __restrict__ gamma, const float* __restrict__ beta,
+    T* __restrict__ y, Joined<const T> x, const float* __restrict__ gamma, const float* __restrict__ beta,
     const float* __restrict__ means, const float* __restrict__ rstds, Tiling t, bool silu) {
   const Place<kVector> at{t};
   Shared shared;
@@ -117,7 +117,7 @@ __global__ __launch_bounds__(kMostColumns, 1) void group_norm_map_kernel(
 template <typename T, int kVector>
 __global__ __launch_bounds__(kMostColumns,
                              1) void group_norm_sums_kernel(float* __restrict__ chunk_sums, const T* __restrict__ dy,
-                                                            const T* __restrict__ x, const float* __restrict__ gamma,
+                                                            Joined<const T> x, const float* __restrict__ gamma,
                                                             const float* __restrict__ beta,
                                                             const float* __restrict__ means,
                                                             const float* __restrict__ rstds, Tiling t, bool silu) {
@@ -154,7 +154,7 @@ __global__ void join_sums_kernel(float* __restrict__ image_sums, const float* __
 
 template <typename T, int kVector>
 __global__ __launch_bounds__(kMostColumns, 1) void group_norm_map_backward_kernel(
-    T* __restrict__ dx, const float* __restrict__ image_sums, const T* __restrict__ dy, const T* __restrict__ x,
+    Joined<T> dx, const float* __restrict__ image_sums, const T* __restrict__ dy, Joined<const T> x,
     const float* __restrict__ gamma, const float* __restrict__ beta, const float* __restrict__ means,
     const float* __restrict__ rstds, Tiling t, bool silu) {
   const Place<kVector> at{t};
@@ -166,21 +166,23 @@ __global__ __launch_bounds__(kMostColumns, 1) void group_norm_map_backward_kerne
   const Pulls pulls(shared, t, channels, affine.gamma);
   Normal normals[kVector];
   set_normals(normals, at, affine, statistics.means, statistics.rstds);
+  const auto to = dx.column(at.channel());
+  if (!to.first) return;
   float gradient[kVector], values[kVector];
   read_both(at, dy, x, [&](int turn, const auto& raw_dy, const auto& raw_x) {
     unpack<T>(gradient, raw_dy);
     unpack<T>(values, raw_x);
-    write_gradient(dx + at.offset(turn), at, gradient, values, normals, pulls, silu);
+    write_gradient(to(at.pixel(turn)), at, gradient, values, normals, pulls, silu);
   });
 }
 
 // Of kernels that keep nothing: sums, and what is known of channels and groups.
-size_t shared_bytes(const Tensor& x, const Tiling& t) {
+size_t shared_bytes(const Concat<Tensor>& x, const Tiling& t) {
   return sizeof(float) * (floats_for_sums(t, vector_of(x)) + 4 * t.slice + 4 * t.groups_of_slice());
 }
 
-size_t kept_bytes(const Tensor& x, const Tiling& t) {
-  return size_t{1} * t.turns() * t.threads() * vector_of(x) * size_of(x.dtype());
+size_t kept_bytes(const Concat<Tensor>& x, const Tiling& t) {
+  return size_t{1} * t.turns() * t.threads() * vector_of(x) * size_of(x.a.dtype());
 }
 
 dim3 columns_and_images(int columns, const Tiling& t) {
@@ -188,13 +190,13 @@ dim3 columns_and_images(int columns, const Tiling& t) {
 }
 
 // [images, 2, channels]
-Tensor sums_of_pixels(const Tensor& dy, const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
-                      const Tensor& rstd, const Tiling& t, bool silu) {
-  const Tensor chunk_sums({t.images, t.chunks(), 2, t.channels}, Dtype::f32, x.device());
-  const Tensor image_sums({t.images, 2, t.channels}, Dtype::f32, x.device());
+Tensor sums_of_pixels(const Tensor& dy, const Concat<Tensor>& x, const Tensor& gamma, const Tensor& beta,
+                      const Tensor& mean, const Tensor& rstd, const Tiling& t, bool silu) {
+  const Tensor chunk_sums({t.images, t.chunks(), 2, t.channels}, Dtype::f32, x.a.device());
+  const Tensor image_sums({t.images, 2, t.channels}, Dtype::f32, x.a.device());
   for_vectors(x, [&]<typename T, int kVector>(T, std::integral_constant<int, kVector>) {
     launch(group_norm_sums_kernel<T, kVector>, t.blocks(), t.threads(), shared_bytes(x, t),
-           mutable_data<float>(chunk_sums), data<T>(dy), data<T>(x), data<float>(gamma), data<float>(beta),
+           mutable_data<float>(chunk_sums), data<T>(dy), joined<T>(x), data<float>(gamma), data<float>(beta),
            data<float>(mean), data<float>(rstd), t, silu);
   });
   launch(join_sums_kernel, columns_and_images(2 * t.channels, t), 32 * kWarps, 0, mutable_data<float>(image_sums),
@@ -202,11 +204,11 @@ Tensor sums_of_pixels(const Tensor& dy, const Tensor& x, const Tensor& gamma, co
   return image_sums;
 }
 
-void statistics(GroupNormOut& out, const Tensor& x, const Tiling& t, double eps) {
-  const Tensor means({t.images, t.chunks(), t.groups}, Dtype::f32, x.device()), squares = empty_like(means);
+void statistics(GroupNormOut& out, const Concat<Tensor>& x, const Tiling& t, double eps) {
+  const Tensor means({t.images, t.chunks(), t.groups}, Dtype::f32, x.a.device()), squares = empty_like(means);
   for_vectors(x, [&]<typename T, int kVector>(T, std::integral_constant<int, kVector>) {
     launch(group_norm_moments_kernel<T, kVector>, t.blocks(), t.threads(), kept_bytes(x, t) + shared_bytes(x, t),
-           mutable_data<float>(means), mutable_data<float>(squares), data<T>(x), t);
+           mutable_data<float>(means), mutable_data<float>(squares), joined<T>(x), t);
   });
   launch(join_moments_kernel, columns_and_images(t.groups, t), 32 * kWarps, 0, mutable_data<float>(out.mean),
          mutable_data<float>(out.rstd), data<float>(means), data<float>(squares), t, t.chunks(),
@@ -215,28 +217,29 @@ void statistics(GroupNormOut& out, const Tensor& x, const Tiling& t, double eps)
 
 }  // namespace
 
-bool fits(const Tensor& x, const GroupNormOptions& o) { return tiling(x, o).columns <= kMostColumns; }
+bool fits(const Concat<Tensor>& x, const GroupNormOptions& o) { return tiling(x, o).columns <= kMostColumns; }
 
-void group_norm(GroupNormOut& out, const Tensor& x, const Tensor& gamma, const Tensor& beta,
+void group_norm(GroupNormOut& out, const Concat<Tensor>& x, const Tensor& gamma, const Tensor& beta,
                 const GroupNormOptions& o) {
   const Tiling t = tiling(x, o);
   statistics(out, x, t, o.eps);
   for_vectors(x, [&]<typename T, int kVector>(T, std::integral_constant<int, kVector>) {
     launch(group_norm_map_kernel<T, kVector>, t.blocks(), t.threads(), shared_bytes(x, t), mutable_data<T>(out.y),
-           data<T>(x), data<float>(gamma), data<float>(beta), data<float>(out.mean), data<float>(out.rstd), t, o.silu);
+           joined<T>(x), data<float>(gamma), data<float>(beta), data<float>(out.mean), data<float>(out.rstd), t,
+           o.silu);
   });
 }
 
-void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma,
+void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Concat<Tensor>& x, const Tensor& gamma,
                          const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions& o) {
   const Tiling t = tiling(x, o);
   const Tensor image_sums = sums_of_pixels(dy, x, gamma, beta, mean, rstd, t, o.silu);
   if (to.dgamma.wanted() || to.dbeta.wanted()) add_images(to, image_sums);
-  if (!to.dx) return;
+  if (!to.dx.a && !to.dx.b) return;
   for_vectors(x, [&]<typename T, int kVector>(T, std::integral_constant<int, kVector>) {
-    launch(group_norm_map_backward_kernel<T, kVector>, t.blocks(), t.threads(), shared_bytes(x, t),
-           mutable_data<T>(to.dx), data<float>(image_sums), data<T>(dy), data<T>(x), data<float>(gamma),
-           data<float>(beta), data<float>(mean), data<float>(rstd), t, o.silu);
+    launch(group_norm_map_backward_kernel<T, kVector>, t.blocks(), t.threads(), shared_bytes(x, t), joined<T>(to.dx, x),
+           data<float>(image_sums), data<T>(dy), joined<T>(x), data<float>(gamma), data<float>(beta), data<float>(mean),
+           data<float>(rstd), t, o.silu);
   });
 }
 
