@@ -93,6 +93,8 @@ def configs() -> dict[str, bytes]:
     files = {name: dict(module.config) for name, module in made.items()}
     files["conditioning"] = {"class_conditioning": "channels", "classes": 3, "planes": 2, "label_dropout": True,
                              "class_names": ["a", "b", "c"]}
+    files["model_index"] = {"_class_name": "DDPMPipeline", "scheduler": ["diffusers", "DDIMScheduler"],
+                            "unet": ["diffusers", "UNet2DModel"], "class_names": [None, None]}
     return {name: json.dumps(config).encode() for name, config in files.items()}
 
 
