@@ -3,6 +3,9 @@
 #include "tests/catch.h"
 #include "tests/compare.h"
 #include "tests/op_cases.h"
+#ifdef STIPPLE_EMULATED
+#include "kernels/emulator/emulator.h"
+#endif
 
 // What a kernel gives on CUDA beside what its CPU twin gives, which computes in f32 on the same rounded inputs.
 
@@ -29,11 +32,19 @@ inline OpResult on_cpu(const OpCase& c, const std::vector<Tensor>& inputs, Dtype
   return evaluate(c, in_f32(inputs), dtype);
 }
 
+inline void check_close(const Tensor& cuda, const Tensor& cpu, double tolerance) {
+  const double error = relative_error(cuda, cpu);
+#ifdef STIPPLE_EMULATED
+  if (!(error <= tolerance)) UNSCOPED_INFO("the latest kernels: " << emulator::latest_kernels());
+#endif
+  CHECK(error <= tolerance);
+}
+
 inline void check_close(const OpResult& cuda, const OpResult& cpu, double tolerance) {
-  CHECK(relative_error(cuda.y, cpu.y) <= tolerance);
+  check_close(cuda.y, cpu.y, tolerance);
   for (size_t i = 0; i < cuda.gradients.size(); ++i) {
     INFO("gradient of input " << i);
-    CHECK(relative_error(cuda.gradients[i], cpu.gradients[i]) <= tolerance);
+    check_close(cuda.gradients[i], cpu.gradients[i], tolerance);
   }
 }
 

@@ -18,4 +18,7 @@ Mode mode();
 // does its own.
 bool can_check();
 
+// The kernels launched last, at most 16, the latest at the end: "adamw_kernel, sum_kernel<float>".
+std::string latest_kernels();
+
 }  // namespace emulator

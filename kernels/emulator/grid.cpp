@@ -2,15 +2,37 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <deque>
+#include <mutex>
 #include <string_view>
 
 #include "kernels/emulator/block.h"
 #include "kernels/emulator/checker.h"
 #include "kernels/emulator/counters.h"
 #include "kernels/emulator/emulator.h"
+#include "kernels/emulator/symbols.h"
 
 namespace emulator {
 namespace {
+
+constexpr size_t kRemembered = 16;
+
+// Addresses of kernels, in the order of their launches.
+struct LatestKernels {
+  std::mutex mutex;
+  std::deque<const void*> kernels;
+
+  void add(const void* kernel) {
+    const std::lock_guard lock(mutex);
+    kernels.push_back(kernel);
+    if (kernels.size() > kRemembered) kernels.pop_front();
+  }
+};
+
+LatestKernels& latest() {
+  static LatestKernels latest;
+  return latest;
+}
 
 std::atomic<Mode>& chosen_mode() {
   static std::atomic<Mode> chosen = [] {
@@ -56,7 +78,15 @@ bool can_check() {
 #endif
 }
 
+std::string latest_kernels() {
+  const std::lock_guard lock(latest().mutex);
+  std::string names;
+  for (const void* kernel : latest().kernels) names += (names.empty() ? "" : ", ") + name_of_kernel(kernel);
+  return names;
+}
+
 std::string run_grid(const Launch& launch) {
+  latest().add(launch.kernel);
   const int64_t blocks = int64_t{launch.blocks.x} * launch.blocks.y * launch.blocks.z;
   if (mode() == Mode::count) return run_counted(launch, blocks);
   std::atomic<int64_t> failed = blocks;

@@ -11,7 +11,7 @@ constexpr int kTile = 32, kRowsAtOnce = kThreads / kTile;
 
 template <typename T>
 struct Transposed {
-  T tile[kTile][kTile + 1];
+  T tile[kTile][kTile + 4 / sizeof(T)];  // a bank more, so that a column does not lie in one
 };
 
 struct Taps {

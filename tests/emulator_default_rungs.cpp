@@ -1,0 +1,53 @@
+#include "autograd/ops.h"
+#include "kernels/emulator/counts.h"
+#include "kernels/emulator/emulator.h"
+#include "tests/cuda_twins.h"
+
+// What the default rungs ask of memory at shapes of U-Nets: whole sectors, and no bank twice. A lost 16-byte access or a
+// wrong swizzle leaves numbers right and shows here only.
+
+namespace stipple {
+namespace {
+
+using emulator::KernelCounts;
+using emulator::Path;
+using emulator::Requests;
+
+std::vector<KernelCounts> counted(const OpCase& c, Dtype dtype) {
+  const std::vector<Tensor> inputs = make_inputs(c, dtype);
+  emulator::take_counts();
+  emulator::set_mode(emulator::Mode::count);
+  on_cuda(c, inputs, dtype);
+  emulator::set_mode(emulator::Mode::fast);
+  return emulator::take_counts();
+}
+
+double over_least(const Requests& a, const Requests& b) {
+  const auto least = static_cast<double>(a.least_parts + b.least_parts);
+  return least == 0 ? 1 : static_cast<double>(a.parts + b.parts) / least;
+}
+
+void check_requests(const OpCase& c) {
+  for (const Dtype dtype : {Dtype::f32, Dtype::bf16})
+    for (const KernelCounts& k : counted(c, dtype)) {
+      const emulator::Work work = k.total().work;
+      INFO(name_of(dtype) << ' ' << title(c) << ": " << k.kernel);
+      CHECK(over_least(work[Path::global_load], work[Path::global_store]) <= 1 / .95);
+      CHECK(over_least(work[Path::shared_load], work[Path::shared_store]) <= 1.05);
+    }
+}
+
+}  // namespace
+
+TEST_CASE("the default rungs fetch whole sectors, and meet no bank twice", "[emulator][counters]") {
+  if (!emulator::can_check()) return;
+  const auto convolution = [](auto& v) { return conv2d(v[0], v[1], v[2], {1, Padding::same(1)}); };
+  check_requests({.inputs = {normal({1, 16, 16, 64}), normal({64, 3, 3, 64}), parameter({64})}, .call = convolution});
+  const auto heads_of_32 = [](auto& v) { return attention(v[0], v[1], v[2], 2); };
+  const Shape tokens{1, 128, 64};
+  check_requests({.inputs = {normal(tokens), normal(tokens), normal(tokens)}, .call = heads_of_32});
+  const auto normed = [](auto& v) { return group_norm(v[0], v[1], v[2], {.groups = 32, .eps = 1e-5, .silu = true}); };
+  check_requests({.inputs = {normal({1, 16, 16, 128}), parameter({128}), parameter({128})}, .call = normed});
+}
+
+}  // namespace stipple
