@@ -142,8 +142,8 @@ class Sampler {
   Var scale_model_input(const Var& sample, size_t index) const;
   // The state at timesteps()[index] that a clean image leads to: image-to-image begins there.
   Tensor add_noise(const Tensor& clean, const Tensor& noise, size_t index) const;
-  // The predicted clean image of a state and of what the network answered, before clip(). Throws where the state is
-  // noise only and so is the prediction.
+  // The predicted clean image of a state and of what the network answered, before clip(). Where the state is noise only
+  // and so is the prediction, it is one that clip() takes to the ends of the range; throws where nothing is clipped.
   Coefficients clean_from(size_t index) const;
   // clip() of it: what a loss guidance differentiates, with respect to either.
   Var predicted_clean(const Var& sample, const Var& model_output, size_t index) const;

@@ -72,12 +72,14 @@ TEST_CASE("abar falls from almost 1 to almost 0", "[schedulers]") {
   CHECK(cosine.alpha_cumprod(999) == Approx(2.43e-9).epsilon(0.01));
 }
 
-TEST_CASE("zero terminal SNR leaves no signal at the last timestep, and epsilon is refused there", "[schedulers]") {
+TEST_CASE("zero terminal SNR leaves no signal at the last timestep, and epsilon unclipped is refused there",
+          "[schedulers]") {
   SchedulerConfig config;
   config.rescale_betas_zero_snr = true;
   const NoiseSchedule schedule(config);
   CHECK(schedule.alpha_cumprod(999) == 0);
   config.timestep_spacing = "trailing";
+  config.clip_sample = config.thresholding = GENERATE(false, true);
   const auto sampler = make_sampler("ddim", config, 1000);
   CHECK_NOTHROW(sampler->clean_from(1));
   CHECK(mentions(message_of([&] { sampler->clean_from(0); }), "v_prediction"));

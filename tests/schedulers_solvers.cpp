@@ -188,3 +188,16 @@ TEST_CASE("sigmas of a schedule lead to its timesteps and back", "[schedulers]")
   config.rescale_betas_zero_snr = true;
   CHECK(SigmaTable(NoiseSchedule(config)).largest() == Approx(4096));
 }
+
+// diffusers takes the root of a rounding below zero there.
+TEST_CASE("DPM-Solver's last step draws no noise where its sigmas already end at sigma_min", "[schedulers]") {
+  SchedulerConfig config = solver();
+  config.algorithm_type = "sde-dpmsolver++";
+  config.beta_schedule = "squaredcos_cap_v2";
+  config.solver_order = GENERATE(1, 2);
+  (GENERATE(false, true) ? config.use_lu_lambdas : config.use_beta_sigmas) = true;
+  for (int64_t steps = 2; steps < 20; ++steps) {
+    const auto sampler = make_sampler(config.class_name, config, steps);
+    CHECK(std::isfinite(sum_of_magnitudes(sample(*sampler, toy_network, ramp(), torch_noise(0)))));
+  }
+}

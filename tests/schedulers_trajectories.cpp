@@ -91,6 +91,6 @@ TEST_CASE("samplers agree with diffusers on every trajectory of the fixtures", "
       close += std::count_if(errors.begin(), errors.end(), [](double e) { return e <= 1e-5; });
     }
   }
-  CHECK(cases.size() == 149);
+  CHECK(cases.size() == 155);
   CHECK(static_cast<double>(close) >= 0.99 * static_cast<double>(compared));
 }

@@ -61,7 +61,9 @@ DPMSolverMultistepScheduler::DPMSolverMultistepScheduler(const SchedulerConfig& 
 }
 
 // Respaced sigmas span the whole schedule, lambda_min_clipped or not. The network is told whole timesteps: rounded for
-// Karras' and Lu's sigmas unless the schedule is the cosine, cut off else, as diffusers does.
+// Karras' and Lu's sigmas unless the schedule is the cosine, cut off else, as diffusers does. What is cut off at the
+// first, 998.9999 or 999, hangs on the last bit of a square root and of a logarithm. Ours are the nearest; those of
+// PyTorch (MKL) and numpy are not in one of five, so a few schedules begin one timestep apart from diffusers'.
 void DPMSolverMultistepScheduler::space_sigmas(int64_t steps) {
   const SigmaTable table(schedule_);
   const int64_t end = unclipped(table, config_.lambda_min_clipped);
@@ -112,7 +114,7 @@ DPMSolverMultistepScheduler::Weights DPMSolverMultistepScheduler::weights(size_t
   // The stochastic form of diffusers has another sign at its constant.
   w.d2 = k * (stochastic_ ? phi3(u) + 1 : phi3(u));
   const double growth = predicts_clean_ ? -std::expm1(-2 * h) : std::expm1(2 * h);
-  w.noise = stochastic_ ? to.noise * std::sqrt(growth) : 0;
+  w.noise = stochastic_ ? to.noise * std::sqrt(std::max(0.0, growth)) : 0;  // h may be zero, and that rounded
   return w;
 }
 

@@ -9,8 +9,9 @@ namespace stipple {
 
 EulerDiscreteScheduler::EulerDiscreteScheduler(const SchedulerConfig& config, int64_t steps, const StepOptions& options)
     : VarianceExplodingSampler(config, steps), options_(options) {
-  if (config.timestep_type == "continuous" && config.prediction_type == "v_prediction")
-    for (size_t i = 0; i < timesteps_.size(); ++i) timesteps_[i] = 0.25f * std::log(sigmas_[i]);
+  if (config.timestep_type != "continuous" || config.prediction_type != "v_prediction") return;
+  timesteps_.clear();  // as many as sigmas: with log_linear that is one more step than was asked for
+  for (size_t i = 0; i + 1 < sigmas_.size(); ++i) timesteps_.push_back(0.25f * std::log(sigmas_[i]));
 }
 
 double EulerDiscreteScheduler::churned(double sigma) const {

@@ -56,8 +56,7 @@ Coefficients clean_coefficients(Prediction prediction, const NoiseLevel& x) {
   if (prediction == Prediction::v_prediction) return {x.signal / size, -x.noise / std::sqrt(size)};
   check(x.signal > 0,
         "sampler: an image that is noise only (rescale_betas_zero_snr) tells prediction_type epsilon nothing of the "
-        "clean "
-        "image; use v_prediction or sample");
+        "clean image, unless clip_sample bounds it; use v_prediction or sample");
   return {1 / x.signal, -x.noise / x.signal};
 }
 

@@ -12,9 +12,9 @@ namespace stipple {
 Prediction prediction_of(const std::string& prediction_type);
 
 // For a state x = s x_0 + n epsilon, s^2 + n^2 = c^2 (1, or where sigmas are meant s = 1), and the network's answer m:
-//   epsilon        x_0 = (x - n m) / s            epsilon = m                       Ho et al. 2020, arXiv:2006.11239,
-//   eq. 15 sample         x_0 = m                        epsilon = (x - s m) / n v_prediction   x_0 = s x / c^2 - n m /
-//   c      epsilon = n x / c^2 + s m / c     Salimans & Ho 2022, arXiv:2202.00512, D
+//   epsilon        x_0 = (x - n m) / s           epsilon = m                     Ho et al. 2020, arXiv:2006.11239, eq. 15
+//   sample         x_0 = m                       epsilon = (x - s m) / n
+//   v_prediction   x_0 = s x / c^2 - n m / c     epsilon = n x / c^2 + s m / c   Salimans & Ho 2022, arXiv:2202.00512, D
 // Both throw where they would divide by zero.
 Coefficients clean_coefficients(Prediction, const NoiseLevel&);
 Coefficients noise_coefficients(Prediction, const NoiseLevel&);

@@ -57,6 +57,10 @@ void check_options(const std::string& class_name, const StepOptions& o) {
   only(o.s_noise.has_value(), "s_noise", "EulerDiscreteScheduler");
 }
 
+// A state that is noise only says nothing of the clean image: (x - noise) / 0 is infinite. Clipped, that is an end of the
+// range by the sign of the difference, and so it is with this signal in place of none.
+constexpr double kHardlyAny = 1e-12;
+
 }  // namespace
 
 Sampler::Sampler(const SchedulerConfig& config, std::vector<double> timesteps)
@@ -74,7 +78,10 @@ Tensor Sampler::add_noise(const Tensor& clean, const Tensor& noise, size_t index
 }
 
 Coefficients Sampler::clean_from(size_t index) const {
-  return clean_coefficients(schedule_.prediction(), level(index));
+  NoiseLevel x = level(index);
+  const bool clips = config_.clip_sample && !config_.thresholding;
+  if (x.signal == 0 && clips) x.signal = kHardlyAny;
+  return clean_coefficients(schedule_.prediction(), x);
 }
 
 Var Sampler::predicted_clean(const Var& sample, const Var& model_output, size_t index) const {
