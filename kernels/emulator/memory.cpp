@@ -10,7 +10,7 @@ namespace emulator {
 namespace {
 
 constexpr size_t kAlignment = 256, kRedZone = 256;
-constexpr ptrdiff_t kNear = 4096;
+constexpr ptrdiff_t kNear = 4096;  // beyond the red zone it may be the host's as well
 
 struct Allocation {
   size_t bytes;
@@ -67,14 +67,17 @@ std::string describe_nearest(const void* address) {
   const auto* a = static_cast<const std::byte*>(address);
   const std::shared_lock lock(allocations().mutex);
   const auto after = allocations().at.upper_bound(a);
-  const auto bytes_of = [](const Allocation& x) { return std::to_string(x.bytes) + " bytes of device memory"; };
+  const auto say = [](ptrdiff_t distance, const char* where, const Allocation& x) {
+    const char* or_else = distance > ptrdiff_t{kRedZone} ? ", or a pointer of the host" : "";
+    return std::to_string(distance) + where + std::to_string(x.bytes) + " bytes of device memory" + or_else;
+  };
   if (after != allocations().at.begin()) {
     const auto& [begin, allocation] = *std::prev(after);
     const auto over = a - (begin + allocation.bytes);
-    if (over < kNear) return std::to_string(over) + " bytes after the end of " + bytes_of(allocation);
+    if (over < kNear) return say(over, " bytes after the end of ", allocation);
   }
   if (after != allocations().at.end() && after->first - a < kNear)
-    return std::to_string(after->first - a) + " bytes before the beginning of " + bytes_of(after->second);
+    return say(after->first - a, " bytes before the beginning of ", after->second);
   return "no device memory is near: a pointer of the host, memory that was freed, or far out of bounds";
 }
 
