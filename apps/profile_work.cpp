@@ -35,7 +35,7 @@ Call conv2d_call(Sizes s, const Inputs& normal) {
   const Conv2dOptions options{s["stride"], Padding::same(s["kernel"] / 2)};
   const Var x = normal({s["n"], s["h"], s["w"], s["c"]}), weight = normal({s["k"], s["kernel"], s["kernel"], s["c"]}),
             bias = normal.parameter({s["k"]});
-  return [=] { return conv2d(x, weight, bias, options); };
+  return [=] { return conv2d(x, weight, {bias}, options); };
 }
 
 Call group_norm_call(Sizes s, const Inputs& normal) {

@@ -63,7 +63,7 @@ Work conv2d(const Request& r) {
   const auto run = by_pass<std::function<void()>>(
       r, {{"forward", [=] { kernels::conv2d(x, weight, {}, options); }},
           {"input_gradient", [=] { kernels::conv2d_input_gradient(dy, weight, x.shape(), options); }},
-          {"weight_gradient", [=] { kernels::conv2d_weight_gradient({dweight}, {}, dy, x, options); }}});
+          {"weight_gradient", [=] { kernels::conv2d_weight_gradient({{dweight}}, dy, x, options); }}});
   const double flop = 2.0 * static_cast<double>(dy.numel() * kernel * kernel * x.dim(3));
   return {run, flop, bytes(x, weight, dy)};
 }

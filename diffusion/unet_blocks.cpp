@@ -63,19 +63,18 @@ Var ResnetBlock::operator()(const Var& x, const Var& embedding) const {
 }
 
 Var ResnetBlock::forward(const Var& x, const Var& embedding) const {
-  Var h = conv1(resampled(resample, normed(norm1, x)));
-  const Var time = as_map(time_emb_proj(activation(options.act_fn, embedding)));
+  const Var time = time_emb_proj(activation(options.act_fn, embedding));
+  Var h = resampled(resample, normed(norm1, x));
   if (options.scale_shift) {
-    const auto [scale, shift] = split_channels(time, h.dim(3));
+    h = conv1(h);
+    const auto [scale, shift] = split_channels(as_map(time), h.dim(3));
     h = activation(options.act_fn, norm2(h) * (scale + 1.0) + shift);
   } else {
-    h = h + time;
-    h = normed(norm2, h);
+    h = normed(norm2, conv1(h, {.time_embedding = time}));
   }
-  h = conv2(dropout(h, options.dropout));
   const Var shortcut = resampled(resample, x);
-  const Var y = (conv_shortcut ? (*conv_shortcut)(shortcut) : shortcut) + h;
-  return options.output_scale_factor == 1 ? y : y / options.output_scale_factor;
+  return conv2(dropout(h, options.dropout), {.residual = conv_shortcut ? (*conv_shortcut)(shortcut) : shortcut,
+                                             .output_scale_factor = options.output_scale_factor});
 }
 
 DownBlock::DownBlock(Scope scope, int64_t in, int64_t out, int64_t layers, const BlockOptions& o) {

@@ -17,13 +17,29 @@ Shape conv2d_shape(const Shape& x, const Shape& weight, const Conv2dOptions& o) 
 }
 
 namespace kernels {
+namespace {
 
-Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& o) {
-  Tensor y(conv2d_shape(x.shape(), weight.shape(), o), x.dtype(), x.device());
-  check(!bias || bias.shape() == Shape{weight.dim(0)}, "conv2d: bias {} for weight {}", describe(bias),
+// What goes with y has its dtype; undefined is fine.
+void check_like(const char* name, const Tensor& given, const Shape& expected, const Tensor& y) {
+  check(!given || (given.shape() == expected && given.dtype() == y.dtype()), "conv2d: {} {} for output {}", name,
+        describe(given), describe(y));
+}
+
+void check_epilogue(const Conv2dEpilogue<Tensor>& e, const Tensor& y, const Tensor& weight) {
+  check(!e.bias || e.bias.shape() == Shape{weight.dim(0)}, "conv2d: bias {} for weight {}", describe(e.bias),
         describe(weight));
+  check_like("time embedding", e.time_embedding, {y.dim(0), y.dim(3)}, y);
+  check_like("residual", e.residual, y.shape(), y);
+  check(e.output_scale_factor != 0, "conv2d: the output scale factor is 0");
+}
+
+}  // namespace
+
+Tensor conv2d(const Tensor& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e, const Conv2dOptions& o) {
+  Tensor y(conv2d_shape(x.shape(), weight.shape(), o), x.dtype(), x.device());
   check(weight.dtype() == x.dtype(), "conv2d: x is {}, the weight {}", describe(x), describe(weight));
-  launch<&cpu::conv2d, &cuda::conv2d>(x.device(), y, x, weight, bias, o);
+  check_epilogue(e, y, weight);
+  launch<&cpu::conv2d, &cuda::conv2d>(x.device(), y, x, weight, e, o);
   return y;
 }
 
@@ -35,15 +51,15 @@ Tensor conv2d_input_gradient(const Tensor& dy, const Tensor& weight, const Shape
   return dx;
 }
 
-void conv2d_weight_gradient(const Grad& dweight, const Grad& dbias, const Tensor& dy, const Tensor& x,
-                            const Conv2dOptions& o) {
-  if (dweight.wanted()) {
-    const Shape expected = conv2d_shape(x.shape(), dweight.to.shape(), o);
+void conv2d_weight_gradient(const Conv2dGrads& to, const Tensor& dy, const Tensor& x, const Conv2dOptions& o) {
+  if (to.dweight.wanted()) {
+    const Shape expected = conv2d_shape(x.shape(), to.dweight.to.shape(), o);
     check(dy.shape() == expected, "conv2d: gradient {}, expected {}", describe(dy), to_string(expected));
   }
-  check(!dbias.wanted() || dbias.to.shape() == Shape{dy.dim(3)}, "conv2d: bias gradient {} for dy {}",
-        describe(dbias.to), describe(dy));
-  launch<&cpu::conv2d_weight_gradient, &cuda::conv2d_weight_gradient>(dy.device(), dweight, dbias, dy, x, o);
+  check(!to.dbias.wanted() || to.dbias.to.shape() == Shape{dy.dim(3)}, "conv2d: bias gradient {} for dy {}",
+        describe(to.dbias.to), describe(dy));
+  check_like("gradient of the time embedding", to.dtime_embedding, {dy.dim(0), dy.dim(3)}, dy);
+  launch<&cpu::conv2d_weight_gradient, &cuda::conv2d_weight_gradient>(dy.device(), to, dy, x, o);
 }
 
 }  // namespace kernels

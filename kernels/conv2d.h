@@ -3,12 +3,14 @@
 
 // Two-dimensional convolution (cross-correlation, as in PyTorch), NHWC, zero padding.
 //
-//   y[n,i,j,k] = bias[k] + sum_{r,s,c} x[n, i*stride + r - top, j*stride + s - left, c] * weight[k,r,s,c]
+//   sums[n,i,j,k] = sum_{r,s,c} x[n, i*stride + r - top, j*stride + s - left, c] * weight[k,r,s,c]
+//   y[n,i,j,k]    = (sums + bias[k] + time_embedding[n,k] + residual[n,i,j,k]) / output_scale_factor
 //
-// with zeros outside x. Ho = (H + top + bottom - R) / stride + 1, rounded down; Wo likewise. Backward:
-//   dx[n,h,w,c]      = sum over the (i,j,r,s,k) that read x[n,h,w,c] of dy[n,i,j,k] weight[k,r,s,c]
-//   dweight[k,r,s,c] = sum_{n,i,j} dy[n,i,j,k] x[n, i*stride + r - top, j*stride + s - left, c]
-//   dbias[k]         = sum_{n,i,j} dy[n,i,j,k]
+// with zeros outside x. Ho = (H + top + bottom - R) / stride + 1, rounded down; Wo likewise. Backward, from the gradient
+// dy of the sum in parentheses:
+//   dx[n,h,w,c]          = sum over the (i,j,r,s,k) that read x[n,h,w,c] of dy[n,i,j,k] weight[k,r,s,c]
+//   dweight[k,r,s,c]     = sum_{n,i,j} dy[n,i,j,k] x[n, i*stride + r - top, j*stride + s - left, c]
+//   dtime_embedding[n,k] = sum_{i,j} dy[n,i,j,k]    dbias[k] = sum_n dtime_embedding[n,k]    dresidual = dy
 
 namespace stipple {
 
@@ -22,31 +24,43 @@ struct Conv2dOptions {
   Padding padding;
 };
 
+// What becomes of the sums on their way out, of Tensors or of Vars; undefined: not added. A ResNet block of diffusers
+// adds its time embedding to its first convolution, and itself to the second: (conv + residual) / output_scale_factor.
+template <typename T>
+struct Conv2dEpilogue {
+  T bias;            // [K]
+  T time_embedding;  // [N, K], to every pixel of its image
+  T residual;        // [N, Ho, Wo, K]
+  double output_scale_factor = 1;
+};
+
+struct Conv2dGrads {       // where to write; undefined = not wanted
+  Grad dweight, dbias;     // [K, R, S, C], [K]
+  Tensor dtime_embedding;  // [N, K]
+};
+
 // The output's shape [N, Ho, Wo, K]. Throws where x and weight do not fit.
 Shape conv2d_shape(const Shape& x, const Shape& weight, const Conv2dOptions&);
 
 namespace kernels {
 Tensor conv2d(const Tensor& x,       // [N, H, W, C]
               const Tensor& weight,  // [K, R, S, C]
-              const Tensor& bias,    // [K], or undefined
-              const Conv2dOptions&);
+              const Conv2dEpilogue<Tensor>&, const Conv2dOptions&);
 Tensor conv2d_input_gradient(const Tensor& dy, const Tensor& weight, const Shape& x, const Conv2dOptions&);
-void conv2d_weight_gradient(const Grad& dweight, const Grad& dbias, const Tensor& dy, const Tensor& x,
-                            const Conv2dOptions&);
+// x is only looked at where dweight is wanted.
+void conv2d_weight_gradient(const Conv2dGrads& to, const Tensor& dy, const Tensor& x, const Conv2dOptions&);
 }  // namespace kernels
 
 namespace cpu {
-void conv2d(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions&);
+void conv2d(Tensor& y, const Tensor& x, const Tensor& weight, const Conv2dEpilogue<Tensor>&, const Conv2dOptions&);
 void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, const Conv2dOptions&);
-void conv2d_weight_gradient(const Grad& dweight, const Grad& dbias, const Tensor& dy, const Tensor& x,
-                            const Conv2dOptions&);
+void conv2d_weight_gradient(const Conv2dGrads& to, const Tensor& dy, const Tensor& x, const Conv2dOptions&);
 }  // namespace cpu
 
 namespace cuda {
-void conv2d(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions&);
+void conv2d(Tensor& y, const Tensor& x, const Tensor& weight, const Conv2dEpilogue<Tensor>&, const Conv2dOptions&);
 void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, const Conv2dOptions&);
-void conv2d_weight_gradient(const Grad& dweight, const Grad& dbias, const Tensor& dy, const Tensor& x,
-                            const Conv2dOptions&);
+void conv2d_weight_gradient(const Conv2dGrads& to, const Tensor& dy, const Tensor& x, const Conv2dOptions&);
 }  // namespace cuda
 
 }  // namespace stipple

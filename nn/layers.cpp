@@ -30,9 +30,10 @@ Conv2d::Conv2d(Scope scope, int64_t in, int64_t out, int64_t kernel, const Conv2
       bias(scope.parameter("bias", {out}, uniform_fan_in(in * kernel * kernel))),
       options(o) {}
 
-Var Conv2d::operator()(const Var& x) const {
+Var Conv2d::operator()(const Var& x, Conv2dEpilogue<Var> epilogue) const {
   check_channels("conv2d", x, weight.dim(3), weight);
-  return conv2d(x, weight, bias, options);
+  epilogue.bias = bias;
+  return conv2d(x, weight, epilogue, options);
 }
 
 GroupNorm::GroupNorm(Scope scope, int64_t group_count, int64_t channels, double epsilon)

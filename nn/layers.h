@@ -22,7 +22,8 @@ struct Conv2d {
   Conv2d(Scope, int64_t in, int64_t out, int64_t kernel, const Conv2dOptions&);
   Conv2d(Scope scope, int64_t in, int64_t out, int64_t kernel)  // stride 1, output as large as the input
       : Conv2d(scope, in, out, kernel, {1, Padding::same(kernel / 2)}) {}
-  Var operator()(const Var& x) const;  // [N, H, W, in] -> [N, Ho, Wo, out]
+  // [N, H, W, in] -> [N, Ho, Wo, out]; what else is added to the output, the bias is the layer's.
+  Var operator()(const Var& x, Conv2dEpilogue<Var> = {}) const;
 };
 
 struct GroupNorm {

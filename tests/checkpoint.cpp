@@ -27,7 +27,8 @@ struct Weights {
 using Network = std::function<Var(const Weights&, const Run&)>;
 
 Var block(const Weights& w, const Var& x) {
-  return x + conv2d(group_norm(x, w.gamma, w.bias, {.groups = 2, .silu = true}), w.conv, w.bias, {1, Padding::same(1)});
+  return x +
+         conv2d(group_norm(x, w.gamma, w.bias, {.groups = 2, .silu = true}), w.conv, {w.bias}, {1, Padding::same(1)});
 }
 
 struct Outcome {
@@ -69,7 +70,7 @@ OP_CASES(checkpoint) {
   add({.inputs = {normal({2, 7, 5, 6}), normal({6, 3, 3, 6}), normal({6})},
        .call =
            [](auto& in) {
-             return checkpoint([in] { return silu(conv2d(in[0], in[1], in[2], {1, Padding::same(1)})) * in[0]; });
+             return checkpoint([in] { return silu(conv2d(in[0], in[1], {in[2]}, {1, Padding::same(1)})) * in[0]; });
            },
        .tolerance = 3e-6});
 }
@@ -162,7 +163,7 @@ TEST_CASE("a checkpointed segment keeps nothing but its result", "[checkpoint]")
 
 TEST_CASE("frozen parameters stay frozen in a checkpointed segment", "[checkpoint]") {
   const Weights w;
-  const Var y = checkpoint([&] { return conv2d(w.x, w.conv.detach(), w.bias, {1, Padding::same(1)}); });
+  const Var y = checkpoint([&] { return conv2d(w.x, w.conv.detach(), {w.bias}, {1, Padding::same(1)}); });
   backward(y);
   CHECK(w.x.gradient().defined());
   CHECK(w.bias.gradient().defined());

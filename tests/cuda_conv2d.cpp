@@ -22,9 +22,11 @@ void check_rung(const char* rung, Dtype dtype, double tolerance) {
 
 // A convolution large enough for several tiles in every direction, and for few: there its depth is split.
 OpCase large(int64_t n, int64_t size, int64_t in, int64_t out, int64_t stride = 1) {
-  return {.inputs = {normal({n, size, size, in}), normal({out, 3, 3, in}, 0, 0.1), parameter({out})},
-          .call = [stride](auto& v) {
-            return conv2d(v[0], v[1], v[2], {stride, Padding::same(1)});
+  const Conv2dOptions o{stride, Padding::same(1)};
+  const Shape x{n, size, size, in}, weight{out, 3, 3, in}, y = conv2d_shape(x, weight, o);
+  return {.inputs = {normal(x), normal(weight, 0, 0.1), parameter({out}), normal({n, out}), normal(y)},
+          .call = [o](auto& v) {
+            return conv2d(v[0], v[1], {v[2], v[3], v[4], 1.5}, o);
           }};
 }
 

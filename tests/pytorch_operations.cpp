@@ -60,7 +60,7 @@ class Case {
 
 Var run_conv2d(Case& c) {
   const Json& p = c.option("padding");  // left, right, top, bottom
-  return conv2d(c.in("x"), c.in("weight"), c.in("bias"), {c.option("stride"), {p[2], p[3], p[0], p[1]}});
+  return conv2d(c.in("x"), c.in("weight"), {c.in("bias")}, {c.option("stride"), {p[2], p[3], p[0], p[1]}});
 }
 
 Var run_group_norm(Case& c) {

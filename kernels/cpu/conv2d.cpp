@@ -1,5 +1,6 @@
 #include "kernels/conv2d.h"
 
+#include "kernels/arithmetic.h"
 #include "kernels/cpu/conv2d_gemm.h"
 #include "kernels/cpu/conv2d_oracle.h"
 #include "kernels/cpu/conv2d_winograd.h"
@@ -8,10 +9,14 @@
 namespace stipple::cpu {
 namespace {
 
+constexpr int64_t kGrain = 1 << 15;  // elements of the output to a piece of cheap work
+
+std::string_view wanted_rung() { return rung("CONV2D", {"oracle", "double", "gemm", "winograd", "fastest"}); }
+
 // f64 always takes the oracle, which also knows what to do without any images.
 std::string_view rung_for(Dtype dtype, const ConvGeometry& g) {
   if (dtype != Dtype::f32 || g.n == 0) return "oracle";
-  const std::string_view wanted = rung("CONV2D", {"oracle", "double", "gemm", "winograd", "fastest"});
+  const std::string_view wanted = wanted_rung();
   if (wanted == "winograd" && !winograd::fits(g)) return "gemm";
   if (wanted != "fastest") return wanted;
   if (affords_double(g.pixels() * g.k * g.window())) return "double";
@@ -26,9 +31,8 @@ Destination destination(const Grad& grad) {
   return {grad.wanted() ? grad.to.mutable_data<float>() : nullptr, grad.add};
 }
 
-}  // namespace
-
-void conv2d(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& o) {
+// y = sums + bias, by any rung.
+void add_to_bias(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& o) {
   const ConvGeometry g(x.shape(), weight.shape(), y.shape(), o);
   const std::string_view chosen = rung_for(x.dtype(), g);
   if (chosen != "oracle") {
@@ -40,6 +44,34 @@ void conv2d(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& bias
   for_real("conv2d", x.dtype(), [&]<typename T>(T) {
     oracle::conv2d(y.mutable_data<T>(), x.data<T>(), weight.data<T>(), bias ? bias.data<T>() : nullptr, g);
   });
+}
+
+// y = (y + time_embedding + residual) / output_scale_factor, in one pass; a pixel is a row.
+template <typename T>
+void finish(Tensor& y, const Conv2dEpilogue<Tensor>& e) {
+  const int64_t channels = y.dim(3), pixels = y.dim(1) * y.dim(2);
+  const T* embedding = e.time_embedding ? e.time_embedding.data<T>() : nullptr;
+  const T* residual = e.residual ? e.residual.data<T>() : nullptr;
+  const T scale = static_cast<T>(1 / e.output_scale_factor);
+  T* to = y.mutable_data<T>();
+  parallel_for_ranges(y.dim(0) * pixels, kGrain / std::max<int64_t>(1, channels) + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t pixel = begin; pixel < end; ++pixel) {
+      T* row = to + pixel * channels;
+      const T* of_image = embedding ? embedding + pixel / pixels * channels : nullptr;
+      const T* beside = residual ? residual + pixel * channels : nullptr;
+      for (int64_t k = 0; of_image && k < channels; ++k) row[k] += of_image[k];
+      for (int64_t k = 0; beside && k < channels; ++k) row[k] += beside[k];
+      for (int64_t k = 0; scale != 1 && k < channels; ++k) row[k] *= scale;
+    }
+  });
+}
+
+}  // namespace
+
+void conv2d(Tensor& y, const Tensor& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e, const Conv2dOptions& o) {
+  add_to_bias(y, x, weight, e.bias, o);
+  if (!e.time_embedding && !e.residual && e.output_scale_factor == 1) return;
+  for_real("conv2d", y.dtype(), [&]<typename T>(T) { finish<T>(y, e); });
 }
 
 void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, const Conv2dOptions& o) {
@@ -56,24 +88,38 @@ void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, c
   });
 }
 
-void conv2d_weight_gradient(const Grad& dweight, const Grad& dbias, const Tensor& dy, const Tensor& x,
-                            const Conv2dOptions& o) {
-  const Shape filter = dweight.wanted() ? dweight.to.shape() : Shape{dy.dim(3), 1, 1, x.dim(3)};
-  const ConvGeometry g(x.shape(), filter, dy.shape(), o);
+namespace {
+
+void bias_gradient(const Grad& to, const Tensor& dy) {
+  const int64_t filters = dy.dim(3), pixels = dy.numel() / std::max<int64_t>(1, filters);
+  if (dy.dtype() == Dtype::f32 && wanted_rung() != "oracle")
+    return gemm::conv2d_bias_gradient(destination(to), dy.data<float>(), pixels, filters);
+  for_real("conv2d", dy.dtype(), [&]<typename T>(T) {
+    oracle::conv2d_bias_gradient(to.to.mutable_data<T>(), to.add, dy.data<T>(), pixels, filters);
+  });
+}
+
+void filter_gradient(const Grad& to, const Tensor& dy, const Tensor& x, const Conv2dOptions& o) {
+  const ConvGeometry g(x.shape(), to.to.shape(), dy.shape(), o);
   const std::string_view chosen = rung_for(dy.dtype(), g);
   if (chosen != "oracle") {
-    if (dbias.wanted()) gemm::conv2d_bias_gradient(destination(dbias), dy.data<float>(), g.pixels(), g.k);
-    if (!dweight.wanted()) return;
     const float *upstream = dy.data<float>(), *from = x.data<float>();
-    if (chosen == "winograd") return winograd::conv2d_weight_gradient(destination(dweight), upstream, from, g);
-    return gemm::conv2d_weight_gradient(destination(dweight), upstream, from, g, tile_for(chosen));
+    if (chosen == "winograd") return winograd::conv2d_weight_gradient(destination(to), upstream, from, g);
+    return gemm::conv2d_weight_gradient(destination(to), upstream, from, g, tile_for(chosen));
   }
   for_real("conv2d", dy.dtype(), [&]<typename T>(T) {
-    if (dweight.wanted())
-      oracle::conv2d_weight_gradient(dweight.to.mutable_data<T>(), dweight.add, dy.data<T>(), x.data<T>(), g);
-    if (dbias.wanted())
-      oracle::conv2d_bias_gradient(dbias.to.mutable_data<T>(), dbias.add, dy.data<T>(), g.pixels(), g.k);
+    oracle::conv2d_weight_gradient(to.to.mutable_data<T>(), to.add, dy.data<T>(), x.data<T>(), g);
   });
+}
+
+}  // namespace
+
+void conv2d_weight_gradient(const Conv2dGrads& to, const Tensor& dy, const Tensor& x, const Conv2dOptions& o) {
+  if (to.dweight.wanted()) filter_gradient(to.dweight, dy, x, o);
+  if (to.dbias.wanted()) bias_gradient(to.dbias, dy);
+  if (!to.dtime_embedding) return;
+  Tensor one_pixel = to.dtime_embedding.reshape({dy.dim(0), 1, 1, dy.dim(3)});
+  sum_to(one_pixel, dy);
 }
 
 }  // namespace stipple::cpu

@@ -13,52 +13,69 @@ namespace {
 
 std::string_view chosen() { return rung("CONV2D_CUDA", {"naive", "tiled", "mma"}); }
 
-constexpr int kPixels = 512;  // a block sums for the bias
+constexpr int kPixels = 512;  // of an image that a block sums
 
-// Block (32 channels, kPixels pixels): lanes are channels, warps share out pixels.
+// Block (32 channels, kPixels pixels, image): lanes are channels, warps share out pixels.
+// partials [parts of an image, images, channels].
 template <typename T>
-__global__ void conv2d_bias_kernel(float* __restrict__ partials, const T* __restrict__ dy, int64_t pixels,
-                                   int channels) {
+__global__ void conv2d_channel_sums_kernel(float* __restrict__ partials, const T* __restrict__ dy, int pixels,
+                                           int channels) {
   struct Sums {
     float of[kThreads / 32][32];
   };
   auto& sums = static_shared<Sums>();
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, channel = blockIdx.x * 32 + lane;
-  const int64_t first = int64_t{blockIdx.y} * kPixels, last = min(first + kPixels, pixels);
+  const int first = blockIdx.y * kPixels, last = min(first + kPixels, pixels);
+  dy += int64_t{blockIdx.z} * pixels * channels;
   float sum = 0;
   if (channel < channels)
-    for (int64_t p = first + warp; p < last; p += kThreads / 32) sum += static_cast<float>(dy[p * channels + channel]);
+    for (int p = first + warp; p < last; p += kThreads / 32)
+      sum += static_cast<float>(dy[int64_t{p} * channels + channel]);
   sums.of[warp][lane] = sum;
   __syncthreads();
   if (warp > 0 || channel >= channels) return;
   for (int other = 1; other < kThreads / 32; ++other) sum += sums.of[other][lane];
-  partials[int64_t{blockIdx.y} * channels + channel] = sum;
+  partials[(int64_t{blockIdx.y} * gridDim.z + blockIdx.z) * channels + channel] = sum;
 }
 
-void bias_gradient(const Grad& dbias, const Tensor& dy) {
-  const int64_t channels = dy.dim(-1), pixels = dy.numel() / channels, parts = (pixels + kPixels - 1) / kPixels;
-  const Tensor partials({parts, channels}, Dtype::f32, dy.device());
+template <typename T>
+struct ImageSum {
+  T* to;
+  __device__ void operator()(int64_t i, float sum) const { to[i] = sum; }
+};
+
+// Sums of dy over pixels: over an image's for the time embedding, over all for the bias.
+void sum_gradients(const Conv2dGrads& to, const Tensor& dy) {
+  const int64_t images = dy.dim(0), pixels = dy.dim(1) * dy.dim(2), channels = dy.dim(3);
+  const int parts = static_cast<int>((pixels + kPixels - 1) / kPixels);
+  const Tensor partials({parts, images, channels}, Dtype::f32, dy.device());
+  const dim3 blocks(static_cast<unsigned>((channels + 31) / 32), parts, static_cast<unsigned>(images));
   for_floating("conv2d", dy.dtype(), [&]<typename T>(T) {
-    launch(conv2d_bias_kernel<T>, dim3(static_cast<unsigned>((channels + 31) / 32), static_cast<unsigned>(parts)),
-           kThreads, 0, mutable_data<float>(partials), data<T>(dy), pixels, static_cast<int>(channels));
+    launch(conv2d_channel_sums_kernel<T>, blocks, kThreads, 0, mutable_data<float>(partials), data<T>(dy),
+           static_cast<int>(pixels), static_cast<int>(channels));
+    if (to.dtime_embedding)
+      add_partials(ImageSum<T>{mutable_data<T>(to.dtime_embedding)}, data<float>(partials), parts, images * channels);
   });
-  add_partials(GradientElement{mutable_data<float>(dbias.to), dbias.add}, data<float>(partials),
-               static_cast<int>(parts), channels);
+  if (to.dbias.wanted())
+    add_partials(GradientElement{mutable_data<float>(to.dbias.to), to.dbias.add}, data<float>(partials),
+                 parts * static_cast<int>(images), channels);
 }
 
-void no_pixels(const Grad& gradient) {
-  if (gradient.wanted() && !gradient.add) gradient.to.fill(0);
+void no_pixels(const Conv2dGrads& to) {
+  for (const Grad& g : {to.dweight, to.dbias})
+    if (g.wanted() && !g.add) g.to.fill(0);
+  if (to.dtime_embedding) to.dtime_embedding.fill(0);
 }
 
 }  // namespace
 
-void conv2d(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& o) {
+void conv2d(Tensor& y, const Tensor& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e, const Conv2dOptions& o) {
   if (y.numel() == 0) return;
-  check(!bias || bias.dtype() == Dtype::f32, "conv2d: the bias must be f32 on cuda, got {}", describe(bias));
+  check(!e.bias || e.bias.dtype() == Dtype::f32, "conv2d: the bias must be f32 on cuda, got {}", describe(e.bias));
   const Correlation g(x.shape(), weight.shape(), y.shape(), o);
   const std::string_view rung = chosen();
-  if (rung == "mma") return mma::conv2d(y, x, weight, bias, g, allows_tf32());
-  rung == "tiled" ? tiled::conv2d(y, x, weight, bias, g) : naive::conv2d(y, x, weight, bias, g);
+  if (rung == "mma") return mma::conv2d(y, x, weight, e, g, allows_tf32());
+  rung == "tiled" ? tiled::conv2d(y, x, weight, e, g) : naive::conv2d(y, x, weight, e, g);
 }
 
 void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, const Conv2dOptions& o) {
@@ -69,11 +86,11 @@ void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, c
   rung == "tiled" ? tiled::conv2d_input_gradient(dx, dy, weight, g) : naive::conv2d_input_gradient(dx, dy, weight, g);
 }
 
-void conv2d_weight_gradient(const Grad& dweight, const Grad& dbias, const Tensor& dy, const Tensor& x,
-                            const Conv2dOptions& o) {
-  if (dy.numel() == 0) return no_pixels(dweight), no_pixels(dbias);
-  if (dbias.wanted()) bias_gradient(dbias, dy);
-  if (!dweight.wanted()) return;
+void conv2d_weight_gradient(const Conv2dGrads& to, const Tensor& dy, const Tensor& x, const Conv2dOptions& o) {
+  if (dy.numel() == 0) return no_pixels(to);
+  if (to.dbias.wanted() || to.dtime_embedding) sum_gradients(to, dy);
+  if (!to.dweight.wanted()) return;
+  const Grad& dweight = to.dweight;
   const Correlation g(x.shape(), dweight.to.shape(), dy.shape(), o);
   const std::string_view rung = chosen();
   if (rung == "mma") return mma::conv2d_weight_gradient(dweight, dy, x, g, allows_tf32());

@@ -38,6 +38,14 @@ const std::vector<Dims> kDims = {
     {2, 6, 5, 3, 4, 3, 2, {1, 0, 2, 1}},
 };
 
+// Of these, with all that can be added to the sums.
+const std::vector<Dims> kWithMore = {
+    {3, 7, 5, 3, 17, 1, 1, {}},
+    {2, 16, 16, 32, 32, 3, 1, Padding::same(1)},
+    {9, 31, 29, 17, 19, 3, 1, Padding::same(1)},
+    {3, 7, 5, 17, 3, 3, 2, {0, 1, 0, 1}},
+};
+
 // Winograd's transforms cost half a digit, above all in the weight gradient.
 double tolerance(const Dims& d) { return d.n * d.h * d.w > 8000 ? 4e-6 : 1e-6; }
 
@@ -55,7 +63,7 @@ OP_CASES(conv2d) {
     const double flop = 2.0 * conv2d_shape(x, weight, o).numel() * d.kernel * d.kernel * d.in;
     add({.name = describe(d),
          .inputs = {normal(x), normal(weight), parameter({d.out})},
-         .call = [=](auto& in) { return conv2d(in[0], in[1], in[2], o); },
+         .call = [=](auto& in) { return conv2d(in[0], in[1], {in[2]}, o); },
          .tolerance = tolerance(d),
          .flop = flop});
     add({.name = describe(d) + ", no bias",
@@ -64,11 +72,35 @@ OP_CASES(conv2d) {
          .tolerance = tolerance(d),
          .flop = flop});
   }
+  for (const Dims& d : kWithMore) {
+    const Conv2dOptions o{d.stride, d.padding};
+    const Shape x{d.n, d.h, d.w, d.in}, weight{d.out, d.kernel, d.kernel, d.in}, y = conv2d_shape(x, weight, o);
+    add({.name = describe(d) + ", time embedding",
+         .inputs = {normal(x), normal(weight), parameter({d.out}), normal({d.n, d.out})},
+         .call = [=](auto& in) { return conv2d(in[0], in[1], {.bias = in[2], .time_embedding = in[3]}, o); },
+         .tolerance = tolerance(d)});
+    add({.name = describe(d) + ", all there is to add",
+         .inputs = {normal(x), normal(weight), parameter({d.out}), normal({d.n, d.out}), normal(y)},
+         .call =
+             [=](auto& in) {
+               return conv2d(in[0], in[1], {in[2], in[3], in[4], 1.5}, o);
+             },
+         .tolerance = tolerance(d)});
+  }
 }
 
 TEST_CASE("conv2d names both shapes when the channels do not fit", "[ops][conv2d]") {
   const Var x = Tensor::zeros({1, 4, 4, 3}), weight = Tensor::zeros({8, 3, 3, 5});
   CHECK_THROWS_WITH(conv2d(x, weight, {}, {}), Contains("[1,4,4,3]") && Contains("[8,3,3,5]"));
+}
+
+TEST_CASE("conv2d names what does not fit its output", "[ops][conv2d]") {
+  const Var x = Tensor::zeros({2, 4, 4, 3}), weight = Tensor::zeros({8, 1, 1, 3});
+  const Var three = Tensor::zeros({3, 8}), wide = Tensor::zeros({2, 4, 4, 9});
+  CHECK_THROWS_WITH(conv2d(x, weight, {.time_embedding = three}, {}),
+                    Contains("time embedding f32[3,8]") && Contains("f32[2,4,4,8]"));
+  CHECK_THROWS_WITH(conv2d(x, weight, {.residual = wide}, {}), Contains("residual f32[2,4,4,9]"));
+  CHECK_THROWS_WITH(conv2d(x, weight, {.output_scale_factor = 0}, {}), Contains("output scale factor is 0"));
 }
 
 }  // namespace stipple

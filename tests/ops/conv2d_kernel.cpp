@@ -86,9 +86,9 @@ struct Problem {
     const Tensor a = x.to(dtype), w = weight.to(dtype), upstream = dy.to(dtype);
     const Grad dw{add ? before.to(dtype).clone() : Tensor(weight.shape(), dtype), add};
     const Grad db{add ? before_bias.to(dtype).clone() : Tensor(bias.shape(), dtype), add};
-    Results out{kernels::conv2d(a, w, add ? bias.to(dtype) : Tensor(), options),
+    Results out{kernels::conv2d(a, w, {add ? bias.to(dtype) : Tensor()}, options),
                 kernels::conv2d_input_gradient(upstream, w, a.shape(), options), dw.to, db.to};
-    kernels::conv2d_weight_gradient(dw, db, upstream, a, options);
+    kernels::conv2d_weight_gradient({dw, db}, upstream, a, options);
     return out;
   }
 };
@@ -152,8 +152,8 @@ TEST_CASE("an image has the same bits alone and in a batch", "[conv2d]") {
     for (const FastRung& rung : kFastRungs) {
       const RungGuard guard("CONV2D", rung.name);
       const Problem problem(d);
-      const Tensor batch = kernels::conv2d(problem.x, problem.weight, problem.bias, problem.options);
-      const Tensor alone = kernels::conv2d(problem.x.slice(6, 7), problem.weight, problem.bias, problem.options);
+      const Tensor batch = kernels::conv2d(problem.x, problem.weight, {problem.bias}, problem.options);
+      const Tensor alone = kernels::conv2d(problem.x.slice(6, 7), problem.weight, {problem.bias}, problem.options);
       CHECK(same_bits(batch.slice(6, 7), alone));
     }
   }
@@ -178,7 +178,7 @@ TEST_CASE("conv2d of no images is no images and zero gradients", "[conv2d]") {
   const Tensor y = kernels::conv2d(x, weight, {}, o);
   CHECK(y.shape() == Shape{0, 8, 8, 16});
   CHECK(kernels::conv2d_input_gradient(y, weight, x.shape(), o).numel() == 0);
-  kernels::conv2d_weight_gradient({dweight}, {}, y, x, o);
+  kernels::conv2d_weight_gradient({{dweight}}, y, x, o);
   CHECK(same_bits(dweight, Tensor::zeros(weight.shape())));
 }
 

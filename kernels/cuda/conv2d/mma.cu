@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "kernels/cuda/conv2d/epilogue.h"
 #include "kernels/cuda/conv2d/rungs.h"
 #include "kernels/cuda/conv2d/stage_fetcher.h"
 #include "kernels/cuda/conv2d/turned_weight.h"
@@ -14,7 +15,7 @@
 // Idea    a block computes 128 pixels x 64 or 128 filters. Depth, which is the window (r, s, c), goes by in stages of
 //         64 bytes a row; cp.async fetches three stages ahead of the one that is multiplied (stage_fetcher.h). Each of
 //         8 warps keeps 64 x 32 (or 32 x 32) sums in registers: 16 products for 6 ldmatrix. Sums leave through shared
-//         memory, in whole 16 bytes.
+//         memory, in f32 (what is added to them is rounded once) and in whole 16 bytes of y.
 //         The input gradient is the same product over turned weights (turned_weight.h); with stride 2, one product for
 //         each parity of (h, w), of 1, 2, 2 and 4 taps.
 //         Maps of few tiles split depth over blocks; partial sums meet in a fixed order.
@@ -25,7 +26,7 @@ namespace stipple::cuda::mma {
 namespace {
 
 constexpr int kStages = 4, kWarps = kThreads / 32;
-constexpr int kPad = 8;  // elements behind a row of results in shared memory
+constexpr int kPad = 8;  // floats behind a row of sums in shared memory
 
 // How the block's warps share the tile.
 template <int kColumns>
@@ -75,46 +76,55 @@ class Multiplier {
   int left_, right_;  // where this lane's first rows lie in a tile; two chunks on is a bit turned
 };
 
-// The tile of results in shared memory, with the bias.
-template <typename Out, int kColumns, int kHigh, int kWide>
-__device__ void stage_results(Out* tile, const float (&sums)[kHigh][kWide][4], const float* bias, int column,
-                              int filters) {
+// The tile of sums in shared memory.
+template <int kColumns, int kHigh, int kWide>
+__device__ void stage_sums(float* tile, const float (&sums)[kHigh][kWide][4]) {
   using Warp = WarpTile<kColumns>;
 #pragma unroll
-  for (int j = 0; j < kWide; ++j) {
-    const int c = Warp::column() + j * 8 + fragment_column();
-    const float first = bias && column + c < filters ? bias[column + c] : 0;
-    const float second = bias && column + c + 1 < filters ? bias[column + c + 1] : 0;
+  for (int i = 0; i < kHigh; ++i)
 #pragma unroll
-    for (int i = 0; i < kHigh; ++i)
+    for (int half = 0; half < 2; ++half) {
+      float* to = tile + (Warp::row() + i * 16 + half * 8 + fragment_row()) * (kColumns + kPad) + Warp::column();
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        Out* to = tile + (Warp::row() + i * 16 + half * 8 + fragment_row()) * (kColumns + kPad) + c;
-        store_pair(to, sums[i][j][half * 2] + first, sums[i][j][half * 2 + 1] + second);
-      }
+      for (int j = 0; j < kWide; ++j)
+        store_pair(to + j * 8 + fragment_column(), sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
+    }
+}
+
+template <int kCount>
+__device__ void load_floats(float (&to)[kCount], const float* from) {
+#pragma unroll
+  for (int i = 0; i < kCount; i += 4) {
+    const auto four = load_vector<float4>(from + i);
+    to[i] = four.x, to[i + 1] = four.y, to[i + 2] = four.z, to[i + 3] = four.w;
   }
 }
 
 // From shared memory to y, 16 bytes a thread where filters come in whole chunks.
 template <typename Out, int kColumns>
-__device__ void store_results(Out* y, const Placement& at, const Correlation& g, const Out* tile, int row, int column) {
+__device__ void store_results(Out* y, const Placement& at, const Correlation& g, const Epilogue<Out>& epilogue,
+                              const float* tile, int row, int column) {
   constexpr int kLength = kChunk / sizeof(Out), kAcross = kColumns / kLength;
-  for (int i = threadIdx.x; i < kRows * kAcross; i += kThreads) {
-    const int r = i / kAcross, c = i % kAcross * kLength, left = g.filters - column - c;
-    if (row + r >= g.pixels() || left <= 0) continue;
-    const Out* from = tile + r * (kColumns + kPad) + c;
-    Out* to = y + at(g, row + r) + column + c;
-    if (g.filters % kLength == 0)
-      store_vector(to, load_vector<uint4>(from));
-    else
-      for (int j = 0; j < kLength && j < left; ++j) to[j] = from[j];
+  const int c = threadIdx.x % kAcross * kLength, filter = column + c, left = g.filters - filter;
+  if (left <= 0) return;
+  for (int r = threadIdx.x / kAcross; r < kRows && row + r < g.pixels(); r += kThreads / kAcross) {
+    const float* from = tile + r * (kColumns + kPad) + c;
+    Out* to = y + at(g, row + r) + filter;
+    if (g.filters % kLength == 0) {
+      float values[kLength];
+      load_floats(values, from);
+      epilogue(g, row + r, filter, values);
+      store_vector(to, packed<Out>(values));
+    } else {
+      for (int j = 0; j < kLength && j < left; ++j) to[j] = epilogue(g, row + r, filter + j, from[j]);
+    }
   }
 }
 
-template <typename Precision, typename Out, int kColumns>
+template <int kColumns>
 constexpr size_t shared_bytes() {
-  const size_t stages = kStages * (kRows + kColumns) * kRowBytes, results = kRows * (kColumns + kPad) * sizeof(Out);
-  return stages > results ? stages : results;
+  const size_t stages = kStages * (kRows + kColumns) * kRowBytes, sums = kRows * (kColumns + kPad) * sizeof(float);
+  return stages > sums ? stages : sums;
 }
 
 // Block (tile, split): y of split i lies i * split_stride elements after the first's.
@@ -122,8 +132,8 @@ template <typename Precision, typename Out, int kColumns, bool kWhole>
 __global__ void __launch_bounds__(kThreads, 2)
     conv2d_mma_kernel(Out* __restrict__ y, Placement at, int64_t split_stride,
                       const typename Precision::Element* __restrict__ x,
-                      const typename Precision::Element* __restrict__ weight, const float* __restrict__ bias,
-                      Correlation g, int stages_a_split) {
+                      const typename Precision::Element* __restrict__ weight, Epilogue<Out> epilogue, Correlation g,
+                      int stages_a_split) {
   using T = typename Precision::Element;
   using Warp = WarpTile<kColumns>;
   constexpr int kStageDepth = kRowBytes / sizeof(T), kStageBytes = (kRows + kColumns) * kRowBytes;
@@ -150,10 +160,10 @@ __global__ void __launch_bounds__(kThreads, 2)
     multiply(sums, stage(i), stage(i) + kRows * kRowBytes);
   }
   __syncthreads();
-  Out* tile = reinterpret_cast<Out*>(shared);
-  stage_results<Out, kColumns>(tile, sums, bias, column, g.filters);
+  float* tile = reinterpret_cast<float*>(shared);
+  stage_sums<kColumns>(tile, sums);
   __syncthreads();
-  store_results<Out, kColumns>(y + blockIdx.y * split_stride, at, g, tile, row, column);
+  store_results<Out, kColumns>(y + blockIdx.y * split_stride, at, g, epilogue, tile, row, column);
 }
 
 constexpr int kFewBlocks = 128,
@@ -176,54 +186,56 @@ struct OutputElement {
   T* y;
   Placement at;
   Correlation g;
-  const float* bias;
+  Epilogue<T> epilogue;
 
   __device__ void operator()(int64_t i, float sum) const {
     const int pixel = static_cast<int>(i / g.filters), filter = static_cast<int>(i % g.filters);
-    y[at(g, pixel) + filter] = sum + (bias ? bias[filter] : 0);
+    y[at(g, pixel) + filter] = epilogue(g, pixel, filter, sum);
   }
 };
 
 template <typename Precision, int kColumns, bool kWhole>
-void correlate_tiles(const Tensor& y, const Placement& at, const Tensor& x, const Tensor& weight, const float* bias,
-                     const Correlation& g) {
+void correlate_tiles(const Tensor& y, const Placement& at, const Tensor& x, const Tensor& weight,
+                     const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
   using T = typename Precision::Element;
   constexpr int kStageDepth = kRowBytes / sizeof(T);
   const int tiles = (g.pixels() + kRows - 1) / kRows * ((g.filters + kColumns - 1) / kColumns);
   const Split split(tiles, (g.window() + kStageDepth - 1) / kStageDepth);
-  const auto start = [&]<typename Out>(Out* to, const Placement& place, const float* add, int64_t split_stride) {
+  const auto start = [&]<typename Out>(Out* to, const Placement& place, const Epilogue<Out>& epilogue,
+                                       int64_t split_stride) {
     launch(conv2d_mma_kernel<Precision, Out, kColumns, kWhole>, dim3(tiles, split.count), kThreads,
-           shared_bytes<Precision, Out, kColumns>(), to, place, split_stride, data<T>(x), data<T>(weight), add, g,
-           split.stages);
+           shared_bytes<kColumns>(), to, place, split_stride, data<T>(x), data<T>(weight), epilogue, g, split.stages);
   };
-  if (split.count == 1) return start(mutable_data<T>(y), at, bias, 0);
+  if (split.count == 1) return start(mutable_data<T>(y), at, Epilogue<T>(e), 0);
   const int64_t outputs = int64_t{g.pixels()} * g.filters;
   const Tensor partials({split.count, outputs}, Dtype::f32, x.device());
-  start(mutable_data<float>(partials), Placement::dense(g), nullptr, outputs);
-  add_partials(OutputElement<T>{mutable_data<T>(y), at, g, bias}, data<float>(partials), split.count, outputs);
+  start(mutable_data<float>(partials), Placement::dense(g), Epilogue<float>(), outputs);
+  add_partials(OutputElement<T>{mutable_data<T>(y), at, g, Epilogue<T>(e)}, data<float>(partials), split.count,
+               outputs);
 }
 
 template <typename Precision>
-void correlate(const Tensor& y, const Placement& at, const Tensor& x, const Tensor& weight, const float* bias,
-               const Correlation& g) {
+void correlate(const Tensor& y, const Placement& at, const Tensor& x, const Tensor& weight,
+               const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
   if (g.pixels() == 0 || g.filters == 0) return;
   if (!ChunkFetcher<typename Precision::Element, 64>::takes(g))
-    return correlate_tiles<Precision, 64, false>(y, at, x, weight, bias, g);
-  if (g.filters > 64) return correlate_tiles<Precision, 128, true>(y, at, x, weight, bias, g);
-  correlate_tiles<Precision, 64, true>(y, at, x, weight, bias, g);
+    return correlate_tiles<Precision, 64, false>(y, at, x, weight, e, g);
+  if (g.filters > 64) return correlate_tiles<Precision, 128, true>(y, at, x, weight, e, g);
+  correlate_tiles<Precision, 64, true>(y, at, x, weight, e, g);
 }
 
-void correlate(const Tensor& y, const Placement& at, const Tensor& x, const Tensor& weight, const float* bias,
-               const Correlation& g, bool tf32) {
-  if (x.dtype() == Dtype::bf16) return correlate<Bf16>(y, at, x, weight, bias, g);
+void correlate(const Tensor& y, const Placement& at, const Tensor& x, const Tensor& weight,
+               const Conv2dEpilogue<Tensor>& e, const Correlation& g, bool tf32) {
+  if (x.dtype() == Dtype::bf16) return correlate<Bf16>(y, at, x, weight, e, g);
   check(x.dtype() == Dtype::f32, "conv2d: computes in f32 and bf16 on cuda, got {}", name_of(x.dtype()));
-  tf32 ? correlate<Tf32>(y, at, x, weight, bias, g) : correlate<F32>(y, at, x, weight, bias, g);
+  tf32 ? correlate<Tf32>(y, at, x, weight, e, g) : correlate<F32>(y, at, x, weight, e, g);
 }
 
 }  // namespace
 
-void conv2d(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& bias, const Correlation& g, bool tf32) {
-  correlate(y, Placement::dense(g), x, weight, bias ? data<float>(bias) : nullptr, g, tf32);
+void conv2d(Tensor& y, const Tensor& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e, const Correlation& g,
+            bool tf32) {
+  correlate(y, Placement::dense(g), x, weight, e, g, tf32);
 }
 
 void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, const Correlation& g, bool tf32) {
@@ -235,7 +247,7 @@ void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, c
       part.top = h.padding(), part.left = w.padding();
       const Placement at{(int64_t{h.first} * g.w + w.first) * g.c, int64_t{g.h} * g.w * g.c,
                          int64_t{g.stride} * g.w * g.c, int64_t{g.stride} * g.c};
-      correlate(dx, at, dy, turned, nullptr, part, tf32);
+      correlate(dx, at, dy, turned, {}, part, tf32);
     }
 }
 

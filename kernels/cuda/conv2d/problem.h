@@ -1,5 +1,6 @@
 #pragma once
 #include "kernels/cuda/conv2d/correlation.h"
+#include "kernels/cuda/conv2d/epilogue.h"
 #include "kernels/cuda/launch.h"
 
 // Forward and both gradients as problems for the first two rungs (product/naive.h, product/tiled.h), which read their
@@ -13,7 +14,7 @@ struct ForwardProblem {
   Correlation g;
   T* y;
   const T *x, *weight;
-  const float* bias;  // or null
+  Epilogue<T> epilogue;
 
   __host__ __device__ int rows() const { return g.pixels(); }
   __host__ __device__ int columns() const { return g.filters; }
@@ -29,7 +30,7 @@ struct ForwardProblem {
   }
   __device__ float b(int e, int filter) const { return weight[int64_t{filter} * g.window() + e]; }
   __device__ void put(int pixel, int filter, float sum) const {
-    y[int64_t{pixel} * g.filters + filter] = sum + (bias ? bias[filter] : 0);
+    y[int64_t{pixel} * g.filters + filter] = epilogue(g, pixel, filter, sum);
   }
 };
 
@@ -83,10 +84,10 @@ struct WeightGradientProblem {
 // Call run with the problem that belongs to the tensors.
 
 template <typename Run>
-void for_forward(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& bias, const Correlation& g,
-                 const Run& run) {
+void for_forward(Tensor& y, const Tensor& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e,
+                 const Correlation& g, const Run& run) {
   for_floating("conv2d", x.dtype(), [&]<typename T>(T) {
-    run(ForwardProblem<T>{g, mutable_data<T>(y), data<T>(x), data<T>(weight), bias ? data<float>(bias) : nullptr});
+    run(ForwardProblem<T>{g, mutable_data<T>(y), data<T>(x), data<T>(weight), Epilogue<T>(e)});
   });
 }
 
@@ -101,7 +102,7 @@ template <typename Run>
 void for_weight_gradient(const Grad& dweight, const Tensor& dy, const Tensor& x, const Correlation& g, const Run& run) {
   for_floating("conv2d", dy.dtype(), [&]<typename T>(T) {
     run(WeightGradientProblem<T>{
-        {g, nullptr, data<T>(x), nullptr, nullptr}, mutable_data<float>(dweight.to), dweight.add, data<T>(dy)});
+        {g, nullptr, data<T>(x), nullptr, {}}, mutable_data<float>(dweight.to), dweight.add, data<T>(dy)});
   });
 }
 

@@ -9,8 +9,8 @@ namespace {
 constexpr auto run = [](const auto& problem) { tiled_product(problem); };
 }
 
-void conv2d(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& bias, const Correlation& g) {
-  for_forward(y, x, weight, bias, g, run);
+void conv2d(Tensor& y, const Tensor& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
+  for_forward(y, x, weight, e, g, run);
 }
 
 void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, const Correlation& g) {

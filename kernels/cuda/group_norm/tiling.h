@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "kernels/cuda/group_norm/channels.h"
+#include "kernels/cuda/channels.h"
 #include "kernels/cuda/joined.h"
 #include "kernels/cuda/launch.h"
 

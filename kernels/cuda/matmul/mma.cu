@@ -40,7 +40,8 @@ void matmul(const Grad& c, const MatmulOperand& a, const MatmulOperand& b, const
                                   pixels_and_filters(size.depth, size.rows, size.columns), allows_tf32());
   }
   Tensor y = c.to;
-  conv2d(y, as_multiplied(a), turned(b), bias, pixels_and_filters(size.rows, size.columns, size.depth), allows_tf32());
+  conv2d(y, as_multiplied(a), turned(b), {bias}, pixels_and_filters(size.rows, size.columns, size.depth),
+         allows_tf32());
 }
 
 }  // namespace stipple::cuda::mma

@@ -1,6 +1,9 @@
 #pragma once
 #include <cuda_bf16.h>
+#include <cuda_runtime.h>
 
+#include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 #include "kernels/cuda/vector_access.h"
