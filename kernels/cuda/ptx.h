@@ -17,6 +17,7 @@
 //   cp_async_wait<n>()           until at most n groups are under way; other threads' copies need a barrier besides
 //   named_barrier(id, threads)   __syncthreads for a part of the block; id from 1 to 15
 //   to_tf32(x), exp2_approximate(x)
+//   kept(x)                      x, in a register: the compiler would work it out again wherever it is needed
 
 #ifndef __CUDACC__
 #include "kernels/emulator/instructions.h"
@@ -40,6 +41,10 @@ using emulator::to_tf32;
 template <int kGroups>
 inline void cp_async_wait() {
   emulator::cp_async_wait(kGroups);
+}
+template <typename T>
+inline T kept(T x) {
+  return x;
 }
 inline void named_barrier(int id, int threads, emulator::Where where = emulator::Where::current()) {
   emulator::named_barrier(id, threads, where);
@@ -132,6 +137,16 @@ __device__ inline void cp_async_wait() {
 
 __device__ inline void named_barrier(int id, int threads) {
   asm volatile("bar.sync %0, %1;" : : "r"(id), "r"(threads) : "memory");
+}
+
+__device__ inline int kept(int x) {
+  asm("" : "+r"(x));
+  return x;
+}
+template <typename T>
+__device__ inline T* kept(T* x) {
+  asm("" : "+l"(x));
+  return x;
 }
 
 __device__ inline uint32_t to_tf32(float x) {

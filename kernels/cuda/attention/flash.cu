@@ -7,44 +7,50 @@
 //         are the left operand of the next. A warp's rows are its own, so their largest score and their sum need only
 //         four lanes. Results leave through shared memory, in whole 16 bytes.
 //         Heads of 8 in bf16, half a sector of memory each, go two to a row of shared memory and to a block of 8 warps.
+//         The loop over keys is worked out beforehand: a lane's places in tiles, a thread's places in memory (tile.h).
+//         Queries of up to 64 channels of bf16 or f32 (tf32: 32) stay in registers. Only the last tile's keys can be missing.
 // Costs   keys and values are fetched once for every 64 queries; heads are padded to 8 (bf16: 16), 32, 64, 128 or 256
 //         channels in shared memory.
 // Counted 100 % of ideal sectors and wavefronts, 2.5x compulsory traffic at 256 tokens (`stipple profile`). Two blocks a
-//         multiprocessor by registers, without spills; one by an A100's shared memory from rows of 512 bytes on.
+//         multiprocessor by registers, without spills; one by an A100's shared memory from rows of 512 bytes on. At 64
+//         channels of bf16 tensor cores are .18 of the main loop's instructions, 128 of its 352 softmax (`./run machine-code`).
 // Tried   one head of 8 a block in bf16: half of every sector for nothing, 4.8x compulsory traffic. No count of blocks in
-//         the launch bounds: ptxas aims at four and spills. Not tried: queries kept in registers, 64 to 128 more of them
-//         for wide heads, to save one ldmatrix of five.
+//         the launch bounds: ptxas aims at four and spills. Places worked out where they are needed: .07 instead of .18,
+//         and even where they are worked out before, the compiler forgets them unless told not to (ptx::kept). f32's
+//         columns read one by one, not four (product.h): 64 loads more of shared memory at 64 channels.
 
 namespace stipple::cuda::flash {
 namespace {
 
 constexpr int keys_of_tile(int row_bytes) { return row_bytes <= 256 ? 64 : row_bytes <= 512 ? 32 : 16; }
 
+constexpr int kMostKept = 32;  // registers for queries
+
 template <typename Blocking>
 using Keys = Passing<Blocking, keys_of_tile(Blocking::kRowBytes), 2>;
 
-// Of the two queries whose scores a lane has a part of. The largest score is in units of the scores, before scaling.
+// Of the two queries whose scores a lane has a part of. The largest score is to base 2, after scaling.
 struct Softmax {
   float largest[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};
 
   // Scores become shares of the total so far; factor is what shares that came before are to be multiplied with. The
-  // difference comes before the scale: near the largest score it is exact.
+  // largest is rounded once, and all that is made of it takes the same number: it cancels.
   template <int kWide>
   __device__ void operator()(float (&scores)[kWide][4], float (&factor)[2], float scale) {
 #pragma unroll
     for (int row = 0; row < 2; ++row) {
-      float now = largest[row];
+      float now = scores[0][row * 2];
 #pragma unroll
       for (int j = 0; j < kWide; ++j) now = fmaxf(now, fmaxf(scores[j][row * 2], scores[j][row * 2 + 1]));
-      now = largest_of_row(now);
-      factor[row] = ptx::exp2_approximate((largest[row] - now) * scale);
+      now = fmaxf(largest[row], largest_of_row(now) * scale);
+      factor[row] = ptx::exp2_approximate(largest[row] - now);
       largest[row] = now;
       float sum = 0;
 #pragma unroll
       for (int j = 0; j < kWide; ++j)
 #pragma unroll
         for (int i = row * 2; i < row * 2 + 2; ++i)
-          sum += scores[j][i] = ptx::exp2_approximate((scores[j][i] - now) * scale);
+          sum += scores[j][i] = ptx::exp2_approximate(fmaf(scores[j][i], scale, -now));
       total[row] = total[row] * factor[row] + sum;
     }
   }
@@ -65,32 +71,36 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
                      const typename Blocking::Rows::T* __restrict__ v, Problem problem, int tiles) {
   using Precision = typename Blocking::Precision;
   using Rows = typename Blocking::Rows;
-  constexpr int kThreads = Blocking::kThreads, kTile = Keys<Blocking>::kTokens;
+  constexpr int kTile = Keys<Blocking>::kTokens;
   std::byte* shared = dynamic_shared<std::byte>();
   const Rows queries{shared};
   const Keys<Blocking> tile{shared + Blocking::kStayingBytes};  // keys first, values second
   const Place<Blocking> place(problem, tiles);
-  const auto keys = place.key_rows(k), values = place.key_rows(v);
-  const auto fetch_keys = [&](int i) {
-    fetch<kTile, kThreads>(tile.first(i), keys, i * kTile);
-    fetch<kTile, kThreads>(tile.second(i), values, i * kTile);
-    ptx::cp_async_commit();
-  };
+  PassingFetcher<Blocking, Keys<Blocking>> fetch_keys(place.key_rows(k), place.key_rows(v));
+  const ProductOfRows<Precision, Rows> multiply_rows;
+  const ProductOfColumns<Precision, Rows> multiply_columns;
   fetch_staying<Blocking>(queries, place.query_rows(q), place.first);
-  fetch_keys(0);
+  ptx::cp_async_commit();
+  fetch_keys(tile, 0);
+  ptx::cp_async_commit();
+  ptx::cp_async_wait<1>();
+  __syncthreads();  // the queries have come for everybody
+  LeftRows<Precision, Rows, kMostKept> left(queries, warp_row());
+  left.keep();
   const float scale = problem.scale * kLog2E;
   Softmax softmax;
   float sums[Rows::kWidth / 8][4] = {};
   for (int i = 0; i * kTile < problem.keys; ++i) {
     ptx::cp_async_wait<0>();
     __syncthreads();  // tile i has come for everybody, and everybody is done with tile i - 1
-    if ((i + 1) * kTile < problem.keys) fetch_keys(i + 1);
+    if ((i + 1) * kTile < problem.keys) fetch_keys(tile, i + 1);
+    ptx::cp_async_commit();
     float scores[kTile / 8][4] = {}, factor[2];
-    multiply_rows<Precision>(scores, queries, warp_row(), tile.first(i));
+    multiply_rows(scores, left, tile.first(i));
     hide_missing(scores, problem.keys - i * kTile);
     softmax(scores, factor, scale);
     multiply(sums, factor);
-    mix_rows<Precision>(sums, scores, tile.second(i));
+    multiply_columns(sums, scores, tile.second(i));
   }
   float inverse[2];
 #pragma unroll
@@ -99,7 +109,7 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
     const int query = place.warp_token() + half * 8 + fragment_row();
     inverse[half] = 1 / total;
     if (lane() % 4 == 0 && query < problem.queries && place.warp_queries() >= 0)
-      lse[place.warp_queries() + query] = softmax.largest[half] * problem.scale + logf(total);
+      lse[place.warp_queries() + query] = softmax.largest[half] * kLn2 + logf(total);
   }
   __syncwarp();  // a warp reads and writes its own queries only
   put_sums(queries, warp_row(), sums, inverse);

@@ -1,6 +1,6 @@
 #pragma once
+#include "kernels/cuda/attention/product.h"
 #include "kernels/cuda/attention/rungs.h"
-#include "kernels/cuda/attention/tile.h"
 
 // What forward and backward pass of rung flash have in common: blocks of tokens that stay, and blocks that go by.
 
@@ -30,6 +30,26 @@ struct Passing {
   __device__ Rows second(int i) const { return {first(i).at + kTileBytes}; }
 };
 
+// Fetches a pair of such tiles, of tensors of one shape, from the first tokens on.
+template <typename Blocking, typename Passing>
+class PassingFetcher {
+  using T = typename Blocking::Rows::T;
+
+ public:
+  __device__ PassingFetcher(const HeadRows<const T>& first, const HeadRows<const T>& second)
+      : fetch_(first, 0), away_(second.first - first.first) {}
+
+  // Starts the copies of the next tiles.
+  __device__ void operator()(const Passing& to, int i) {
+    fetch_(to.first(i)), fetch_(to.second(i), away_);
+    fetch_.go_down(Passing::kTokens);
+  }
+
+ private:
+  TileFetcher<typename Blocking::Rows, Passing::kTokens, Blocking::kThreads> fetch_;
+  int64_t away_;
+};
+
 // Where a warp's rows begin among those that stay.
 __device__ inline int warp_row() { return threadIdx.x / 32 * 16; }
 
@@ -43,7 +63,7 @@ struct Problem {
         queries(static_cast<int>(e.queries)),
         keys(static_cast<int>(e.keys)),
         width(static_cast<int>(e.width)),
-        scale(e.scale()) {}
+        scale(e.scale) {}
 };
 
 // What a block works on: a tile of tokens of the heads that share a row. Block (tile + tiles * such heads of all images).
@@ -92,7 +112,8 @@ struct Place {
 template <typename Blocking, typename T>
 __device__ void fetch_staying(const typename Blocking::Rows& to, const HeadRows<const T>& from, int token) {
   if constexpr (Blocking::kHeads == 1) {
-    fetch<Blocking::kStaying, Blocking::kThreads>(to, from, token);
+    const TileFetcher<typename Blocking::Rows, Blocking::kStaying, Blocking::kThreads> fetch(from, token);
+    fetch(to);
   } else {
     for (int i = threadIdx.x; i < Blocking::kTokens * 4; i += Blocking::kThreads) {
       const int chunk = i % 2, head = i / 2 % 2 ^ chunk, column = chunk * kChunkLength<T>;
@@ -129,7 +150,7 @@ unsigned blocks_of(int64_t tokens, const AttentionExtents& e) {
   return static_cast<unsigned>(tiles_of<Blocking>(tokens) * e.images * groups);
 }
 
-constexpr float kLog2E = 1.44269504f;
+constexpr float kLog2E = 1.44269504f, kLn2 = .693147181f;
 
 // Calls run.operator()<Blocking>() with the narrowest that takes heads of this width. A head of 8 in bf16 is half a
 // sector of memory: two go together.

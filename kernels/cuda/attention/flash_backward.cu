@@ -13,9 +13,10 @@
 // Counted 100 % of ideal sectors and wavefronts but for delta's first value at 8 channels of bf16 (`stipple profile`).
 //         Two blocks a multiprocessor by registers, without spills; one by an A100's shared memory from rows of 512
 //         bytes on.
+//         Tensor cores are .25 (dk, dv) and .17 (dq) of the main loops' instructions at 64 channels of bf16.
 // Tried   delta = dy y alone: where values have a mean of ten times their deviation, gradients of key biases are twelve
-//         times as far from zero. 32 rows of f32 at 128 channels a tile, or copies unrolled: registers spill. Not tried:
-//         delta from sum P dP before dq, for it makes P and dP a third time.
+//         times as far from zero. f32 rows of 128 channels and more multiplied in one unrolled loop: registers spill. Not
+//         tried: delta from sum P dP before dq, for it makes P and dP a third time.
 
 namespace stipple::cuda::flash {
 namespace {
@@ -136,14 +137,17 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
                           Problem problem, int tiles) {
   using Precision = typename Blocking::Precision;
   using Rows = typename Blocking::Rows;
-  constexpr int kThreads = Blocking::kThreads, kTile = Moving<Blocking>::kTokens;
+  constexpr int kTile = Moving<Blocking>::kTokens;
   std::byte* shared = dynamic_shared<std::byte>();
   const Rows queries{shared}, upstream{shared + Blocking::kStayingBytes};
   const Moving<Blocking> tile{shared + 2 * Blocking::kStayingBytes};  // keys first, values second
   const Place<Blocking> place(problem, tiles);
-  const auto keys = place.key_rows(k), values = place.key_rows(v);
+  PassingFetcher<Blocking, Moving<Blocking>> fetch_keys(place.key_rows(k), place.key_rows(v));
+  const ProductOfRows<Precision, Rows> multiply_rows;
+  const ProductOfColumns<Precision, Rows> multiply_columns;
   fetch_staying<Blocking>(queries, place.query_rows(q), place.first);
   fetch_staying<Blocking>(upstream, place.query_rows(dy), place.first);
+  const LeftRows<Precision, Rows, 0> left(queries, warp_row()), left_upstream(upstream, warp_row());
   QueryRows rows;
   const int64_t row_of_head = place.warp_queries();
   const bool missing = row_of_head < 0;  // such a head has no queries
@@ -152,18 +156,17 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
   if (!all_keys && !missing) rows.estimate_delta(place.warp_head_rows(dy), place.warp_head_rows(y), place.warp_token());
   const float scale = problem.scale * kLog2E;
   float sums[Rows::kWidth / 8][4] = {};
-  const auto fetch_keys = [&](int i) {
-    fetch<kTile, kThreads>(tile.first(i), keys, i * kTile);
-    fetch<kTile, kThreads>(tile.second(i), values, i * kTile);
+  const auto fetch = [&](int i) {
+    fetch_keys(tile, i);
     ptx::cp_async_commit();
   };
-  for_stages<Moving<Blocking>::kStages>((problem.keys + kTile - 1) / kTile, fetch_keys, [&](int i) {
+  for_stages<Moving<Blocking>::kStages>((problem.keys + kTile - 1) / kTile, fetch, [&](int i) {
     float scores[kTile / 8][4] = {}, dp[kTile / 8][4] = {};
-    multiply_rows<Precision>(scores, queries, warp_row(), tile.first(i));
-    multiply_rows<Precision>(dp, upstream, warp_row(), tile.second(i));
+    multiply_rows(scores, left, tile.first(i));
+    multiply_rows(dp, left_upstream, tile.second(i));
     hide_missing(scores, problem.keys - i * kTile);
     rows(scores, dp, scale, all_keys);
-    mix_rows<Precision>(sums, scores, tile.first(i));
+    multiply_columns(sums, scores, tile.first(i));
   });
   rows.store_delta(delta + row_of_head, place.warp_token(), missing ? 0 : problem.queries);
   if (!dq) return;
@@ -179,16 +182,30 @@ struct QueryNumbers {
   float lse[kTokens], delta[kTokens];
 };
 
-template <int kThreads, int kTokens>
-__device__ void fetch_numbers(QueryNumbers<kTokens>& to, const float* lse, const float* delta, int64_t row_of_head,
-                              int first, int queries) {
-  for (int i = threadIdx.x; i < 2 * kTokens; i += kThreads) {
-    const int token = i % kTokens, bytes = row_of_head >= 0 && first + token < queries ? 4 : 0;
-    const float* from = i < kTokens ? lse : delta;
-    ptx::cp_async<4>(i < kTokens ? &to.lse[token] : &to.delta[token], bytes ? from + row_of_head + first + token : from,
-                     bytes);
+// Fetches them for the heads that share a row, from the first queries on, one number a thread.
+template <typename Blocking, int kTokens>
+class NumberFetcher {
+  static constexpr int kCount = Blocking::kHeads * 2 * kTokens;
+  static_assert(kCount <= Blocking::kThreads);
+
+ public:
+  __device__ NumberFetcher(const Place<Blocking>& place, const float* lse, const float* delta) {
+    const int64_t row_of_head = place.queries_of(threadIdx.x / (2 * kTokens));
+    const int token = threadIdx.x % kTokens;
+    source_ = (threadIdx.x / kTokens % 2 ? delta : lse) + row_of_head + token;
+    queries_ = row_of_head >= 0 ? place.problem.queries - token : 0;
   }
-}
+
+  // Starts the copies of the next ones, to those of kHeads heads.
+  __device__ void operator()(QueryNumbers<kTokens>* to) {
+    if (threadIdx.x < kCount) ptx::cp_async<4>(&to->lse[0] + threadIdx.x, source_, queries_ > 0 ? 4 : 0);
+    queries_ -= kTokens, source_ += kTokens;
+  }
+
+ private:
+  const float* source_;
+  int queries_;  // that are left
+};
 
 // Scores, transposed, become P, and dp becomes dS.
 template <int kWide>
@@ -224,7 +241,7 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
   using Precision = typename Blocking::Precision;
   using Rows = typename Blocking::Rows;
   using Tiles = Moving<Blocking>;
-  constexpr int kThreads = Blocking::kThreads, kHeads = Blocking::kHeads, kWide = kColumns<Blocking> / 8;
+  constexpr int kHeads = Blocking::kHeads, kWide = kColumns<Blocking> / 8;
   using Scores = float[Tiles::kTokens / 8][4];
   constexpr int kTile = Tiles::kTokens, kStages = Tiles::kStages;
   std::byte* shared = dynamic_shared<std::byte>();
@@ -233,26 +250,27 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
   auto* numbers = reinterpret_cast<Numbers<Blocking>*>(tile.at + Tiles::kBytes);
   const Place<Blocking> place(problem, tiles);
   const int column = blockIdx.y * kColumns<Blocking>;
-  const auto queries = place.query_rows(q), gradients = place.query_rows(dy);
+  PassingFetcher<Blocking, Tiles> fetch_queries(place.query_rows(q), place.query_rows(dy));
+  NumberFetcher<Blocking, kTile> fetch_numbers(place, lse, delta);
+  const ProductOfRows<Precision, Rows> multiply_rows;
+  const ProductOfColumns<Precision, Rows> multiply_columns;
   fetch_staying<Blocking>(keys, place.key_rows(k), place.first);
   fetch_staying<Blocking>(values, place.key_rows(v), place.first);
+  const LeftRows<Precision, Rows, 0> left(keys, warp_row()), left_values(values, warp_row());
   const float scale = problem.scale * kLog2E;
   float key_sums[kWide][4] = {}, value_sums[kWide][4] = {};
-  const auto fetch_queries = [&](int i) {
-    fetch<kTile, kThreads>(tile.first(i), queries, i * kTile);
-    fetch<kTile, kThreads>(tile.second(i), gradients, i * kTile);
-    for (int which = 0; which < kHeads; ++which)
-      fetch_numbers<kThreads>(numbers[i % kStages * kHeads + which], lse, delta, place.queries_of(which), i * kTile,
-                              problem.queries);
+  const auto fetch = [&](int i) {
+    fetch_queries(tile, i);
+    fetch_numbers(numbers + i % kStages * kHeads);
     ptx::cp_async_commit();
   };
-  for_stages<kStages>((problem.queries + kTile - 1) / kTile, fetch_queries, [&](int i) {
+  for_stages<kStages>((problem.queries + kTile - 1) / kTile, fetch, [&](int i) {
     Scores scores = {}, dp = {};
-    multiply_rows<Precision>(scores, keys, warp_row(), tile.first(i));
-    multiply_rows<Precision>(dp, values, warp_row(), tile.second(i));
+    multiply_rows(scores, left, tile.first(i));
+    multiply_rows(dp, left_values, tile.second(i));
     score_gradients(scores, dp, numbers[i % kStages * kHeads + warp_row() / Blocking::kTokens], scale);
-    mix_rows<Precision>(value_sums, scores, tile.second(i).from_column(column));
-    mix_rows<Precision>(key_sums, dp, tile.first(i).from_column(column));
+    multiply_columns(value_sums, scores, tile.second(i).from_column(column));
+    multiply_columns(key_sums, dp, tile.first(i).from_column(column));
   });
   __syncwarp();  // a warp reads and writes its own keys only
   put_sums(keys.from_column(column), warp_row(), key_sums, {problem.scale, problem.scale});

@@ -115,7 +115,7 @@ void attention(AttentionOut& out, const Tensor& q, const Tensor& k, const Tensor
   const Tensor p = all_scores(e);
   for_floating("attention", q.dtype(), [&]<typename T>(T) {
     launch(probabilities_kernel<T>, blocks_for(e.rows()), kThreads, 0, mutable_data<float>(p),
-           mutable_data<float>(out.lse), data<T>(q), data<T>(k), e, e.scale(), e.rows());
+           mutable_data<float>(out.lse), data<T>(q), data<T>(k), e, e.scale, e.rows());
     mix<T>(out.y, p, false, v, e);
   });
 }
@@ -125,7 +125,7 @@ void attention_backward(const AttentionGrads& to, const Tensor& dy, const Tensor
   const Tensor p = all_scores(e), ds = all_scores(e);
   for_floating("attention", q.dtype(), [&]<typename T>(T) {
     launch(score_gradients_kernel<T>, blocks_for(e.rows()), kThreads, 0, mutable_data<float>(p),
-           mutable_data<float>(ds), data<T>(dy), data<T>(q), data<T>(k), data<T>(v), data<float>(out.lse), e, e.scale(),
+           mutable_data<float>(ds), data<T>(dy), data<T>(q), data<T>(k), data<T>(v), data<float>(out.lse), e, e.scale,
            e.rows());
     mix<T>(to.dq, ds, false, k, e);
     mix<T>(to.dk, ds, true, q, e);

@@ -10,11 +10,16 @@ namespace stipple::cuda {
 
 struct AttentionExtents {
   int64_t images, queries, keys, heads, width;  // width: channels of a head
+  float scale;                                  // of scores
 
   AttentionExtents(const Tensor& q, const Tensor& k, int64_t head_count)
-      : images(q.dim(0)), queries(q.dim(1)), keys(k.dim(1)), heads(head_count), width(q.dim(2) / head_count) {}
+      : images(q.dim(0)),
+        queries(q.dim(1)),
+        keys(k.dim(1)),
+        heads(head_count),
+        width(q.dim(2) / head_count),
+        scale(static_cast<float>(1 / std::sqrt(static_cast<double>(width)))) {}
   int64_t rows() const { return images * heads * queries; }  // of P
-  float scale() const { return static_cast<float>(1 / std::sqrt(static_cast<double>(width))); }
 };
 
 namespace naive {
@@ -23,7 +28,7 @@ void attention_backward(const AttentionGrads& to, const Tensor& dy, const Tensor
                         const AttentionOut& out, const AttentionExtents&);
 }  // namespace naive
 
-// On tensor cores. f32 goes through them in three tf32 products, or in one where `tf32`.
+// On tensor cores, 16 bytes at a time: the width is a whole number of those. f32 goes through them in three tf32 products, or in one where `tf32`.
 
 // S and P in memory, for heads of any width.
 namespace wide {

@@ -1,5 +1,5 @@
+#include "kernels/cuda/attention/product.h"
 #include "kernels/cuda/attention/rungs.h"
-#include "kernels/cuda/attention/tile.h"
 #include "kernels/cuda/reduce.h"
 
 // attention, rung wide: batched matrix products on tensor cores, with S and P in memory. For heads whose rows do not fit
@@ -7,13 +7,14 @@
 //
 // Idea    every product of attention.h is of one kind: 64 x 64 results a block, 16 rows a warp; depth goes by in stages
 //         of 128 bytes, of which cp.async fetches two ahead. Depth runs along the rows of an operand, as in q k^T, or
-//         down its columns, as in P v and dS^T q: there bf16 is transposed by ldmatrix, f32 read element by element.
+//         down its columns, as in P v and dS^T q: there bf16 is transposed by ldmatrix, f32 read two or four columns at once.
 //         Between them, a warp makes a row of S to P, or rows of S and dP to P and dS, with the mean of dP under P
 //         taken off exactly: see the naive rung.
 // Costs   S (and dP) in f32, P (and dS) in the tensors' dtype are written once and read once or twice: 512 channels a
 //         head make 128 multiply-adds of every element of S in memory, 8 channels only two.
-// Counted 100 % of ideal sectors and wavefronts, 3.4x compulsory traffic at 256 tokens of 512 channels.
-// Tried   no count of blocks in the launch bounds: ptxas aims at five for sm_90a and spills. Not tried: softmax in the
+// Counted 100 % of ideal sectors and wavefronts (but 133 % where dk and dv of f32 leave), 3.4x compulsory traffic at 256
+//         tokens of 512 channels. Tensor cores are .27 to .29 of the main loop's instructions in bf16, .16 in tf32, .22 in f32.
+// Tried   f32 read element by element, and places worked out where they are needed: half of those shares. No count of blocks in the launch bounds: ptxas aims at five for sm_90a and spills. Not tried: softmax in the
 //         first product's epilogue, for a row of S is spread over several blocks.
 
 namespace stipple::cuda::wide {
@@ -32,79 +33,120 @@ struct Heads {
   __device__ HeadRows<T> operator[](int head) const { return {tensor, head, heads, tokens, width}; }
 };
 
-// kSide rows or columns of an operand, from `first` on.
+// kSide rows or columns of an operand, from `first` on: how stages of them are fetched.
 template <typename Element, Depth kDepth>
-struct Operand {
+class Operand {
+ public:
   using T = Element;
   static constexpr bool kAlong = kDepth == Depth::along;
   static constexpr int kDeep = 128 / sizeof(T);  // a stage
   using Rows = Tile<T, kAlong ? kDeep : kSide>;
 
-  HeadRows<const T> of;
-  int first;
-
-  __device__ int depth() const { return kAlong ? of.width : of.tokens; }
-  __device__ void fetch_stage(std::byte* to, int depth) const {
-    fetch<kAlong ? kSide : kDeep, kProductThreads>(Rows{to}, of.from_column(kAlong ? depth : first),
-                                                   kAlong ? first : depth);
+  __device__ Operand(const HeadRows<const T>& of, int first)
+      : depth_(kAlong ? of.width : of.tokens), fetch_(of.from_column(kAlong ? 0 : first), kAlong ? first : 0) {}
+  __device__ int depth() const { return depth_; }
+  // Starts the copies of the next stage.
+  __device__ void fetch(std::byte* to) {
+    fetch_(Rows{to});
+    kAlong ? fetch_.go_along(kDeep) : fetch_.go_down(kDeep);
   }
+
+ private:
+  int depth_;
+  TileFetcher<Rows, kAlong ? kSide : kDeep, kProductThreads> fetch_;
 };
 
-// The left fragment of 16 rows, of step `step`.
-template <typename T>
-__device__ void read_left(uint32_t (&to)[4], const Operand<T, Depth::along>&, std::byte* tile, int row, int step) {
-  const typename Operand<T, Depth::along>::Rows rows{tile};
-  ptx::ldmatrix_x4(to, rows.chunk(row + lane() % 16, step * 2 + lane() / 16));
-}
-__device__ void read_left(uint32_t (&to)[4], const Operand<__nv_bfloat16, Depth::down>&, std::byte* tile, int row,
-                          int step) {
-  const Operand<__nv_bfloat16, Depth::down>::Rows rows{tile};
-  ptx::ldmatrix_x4_trans(to, rows.chunk(step * 16 + lane() % 8 + lane() / 16 * 8, row / 8 + lane() / 8 % 2));
-}
-__device__ void read_left(uint32_t (&to)[4], const Operand<float, Depth::down>&, std::byte* tile, int row, int step) {
-  const Operand<float, Depth::down>::Rows rows{tile};
-  for (int i = 0; i < 4; ++i)
-    to[i] = __float_as_uint(*rows.element(step * 8 + lane() % 4 + i / 2 * 4, row + fragment_row() + i % 2 * 8));
-}
+// Reads left fragments of 16 rows from `row` on. Columns of f32 come in pairs: fragment row g is row 2g, and g + 8 the
+// next.
+template <typename Element, Depth kDepth>
+class LeftReader {
+  using T = Element;
+  using Rows = typename Operand<T, kDepth>::Rows;
+  static constexpr bool kAlong = kDepth == Depth::along, kF32 = std::is_same_v<T, float>;
 
-// Two right fragments, of columns from `column` on.
-template <typename T>
-__device__ void read_right(uint32_t (&to)[2][2], const Operand<T, Depth::along>&, std::byte* tile, int column,
-                           int step) {
-  const typename Operand<T, Depth::along>::Rows rows{tile};
-  uint32_t raw[4];
-  ptx::ldmatrix_x4(raw, rows.chunk(column + lane() / 16 * 8 + lane() % 8, step * 2 + lane() / 8 % 2));
-  to[0][0] = raw[0], to[0][1] = raw[1], to[1][0] = raw[2], to[1][1] = raw[3];
-}
-__device__ void read_right(uint32_t (&to)[2][2], const Operand<__nv_bfloat16, Depth::down>&, std::byte* tile,
-                           int column, int step) {
-  read_columns(to, Operand<__nv_bfloat16, Depth::down>::Rows{tile}, step * 16, column);
-}
-__device__ void read_right(uint32_t (&to)[2][2], const Operand<float, Depth::down>&, std::byte* tile, int column,
-                           int step) {
-  const Operand<float, Depth::down>::Rows rows{tile};
-  for (int j = 0; j < 2; ++j)
-    for (int i = 0; i < 2; ++i)
-      to[j][i] = __float_as_uint(*rows.element(step * 8 + lane() % 4 + i * 4, column + j * 8 + fragment_row()));
-}
+ public:
+  static constexpr bool kPairs = kF32 && !kAlong;
+
+  __device__ explicit LeftReader(int row) : own_(first(row)) {}
+  __device__ void operator()(uint32_t (&to)[4], std::byte* tile, int step) const {
+    if constexpr (kAlong) {
+      ptx::ldmatrix_x4(to, own_({tile}, 0, step * 2));
+    } else if constexpr (!kF32) {
+      ptx::ldmatrix_x4_trans(to, own_({tile}, step * 16, 0));
+    } else {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const auto pair = load_vector<uint2>(own_({tile}, step * 8 + i * 4, 0));
+        to[i * 2] = pair.x, to[i * 2 + 1] = pair.y;
+      }
+    }
+  }
+
+ private:
+  __device__ static OwnChunk<Rows> first(int row) {
+    if constexpr (kAlong) return {row + lane() % 16, lane() / 16};
+    if constexpr (!kF32) return {lane() % 8 + lane() / 16 * 8, row / 8 + lane() / 8 % 2};
+    return {lane() % 4, row / 4 + fragment_row() / 2, fragment_row() % 2 * 8};
+  }
+  OwnChunk<Rows> own_;
+};
+
+// Reads right fragments, kFragments at once; columns of f32 as product.h has them.
+template <typename Element, Depth kDepth>
+class RightReader {
+  using T = Element;
+  using Rows = typename Operand<T, kDepth>::Rows;
+  static constexpr bool kAlong = kDepth == Depth::along, kF32 = std::is_same_v<T, float>;
+
+ public:
+  static constexpr bool kFours = kF32 && !kAlong;
+  static constexpr int kFragments = kFours ? 4 : 2;
+
+  __device__ RightReader() : own_(first()) {}
+  __device__ void operator()(uint32_t (&to)[kFragments][2], std::byte* tile, int step, int fragment) const {
+    if constexpr (kFours) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const auto four = load_vector<uint4>(own_({tile}, step * 8 + i * 4, fragment * 2));
+        to[0][i] = four.x, to[1][i] = four.y, to[2][i] = four.z, to[3][i] = four.w;
+      }
+    } else {
+      uint32_t raw[4];
+      if constexpr (kAlong)
+        ptx::ldmatrix_x4(raw, own_({tile}, fragment * 8, step * 2));
+      else
+        ptx::ldmatrix_x4_trans(raw, own_({tile}, step * 16, fragment));
+      to[0][0] = raw[0], to[0][1] = raw[1], to[1][0] = raw[2], to[1][1] = raw[3];
+    }
+  }
+
+ private:
+  __device__ static OwnChunk<Rows> first() {
+    if constexpr (kFours) return {lane() % 4, fragment_row()};
+    if constexpr (kAlong) return {lane() / 16 * 8 + lane() % 8, lane() / 8 % 2};
+    return {lane() % 16, lane() / 16};
+  }
+  OwnChunk<Rows> own_;
+};
 
 // sums += the product of a stage.
 template <typename Precision, typename Left, typename Right>
-__device__ void multiply(float (&sums)[kSide / 8][4], const Left& left, const Right& right, std::byte* stage, int row) {
+__device__ void multiply(float (&sums)[kSide / 8][4], const Left& read_left, const Right& read_right,
+                         std::byte* stage) {
 #pragma unroll
   for (int step = 0; step < 4; ++step) {
-    uint32_t raw[4], a[Precision::kParts][4];
-    read_left(raw, left, stage, row, step);
-    split<Precision>(a, raw);
+    uint32_t raw[4], left[Precision::kParts][4];
+    read_left(raw, stage, step);
+    split<Precision>(left, raw);
 #pragma unroll
-    for (int j = 0; j < kSide / 8; j += 2) {
-      uint32_t pair[2][2];
-      read_right(pair, right, stage + kTileBytes, j * 8, step);
+    for (int j = 0; j < kSide / 8; j += Right::kFragments) {
+      uint32_t some[Right::kFragments][2];
+      read_right(some, stage + kTileBytes, step, j);
 #pragma unroll
-      for (int each = 0; each < 2; ++each) {
-        uint32_t b[Precision::kParts][2];
-        split<Precision>(b, pair[each]);
-        Precision::multiply(sums[j + each], a, b);
+      for (int each = 0; each < Right::kFragments; ++each) {
+        uint32_t right[Precision::kParts][2];
+        split<Precision>(right, some[each]);
+        Precision::multiply(sums[j + each], left, right);
       }
     }
   }
@@ -119,13 +161,16 @@ __global__ void __launch_bounds__(kProductThreads, 4)
   std::byte* shared = dynamic_shared<std::byte>();
   const int across = (to.width + kSide - 1) / kSide, head = blockIdx.y;
   const int row = blockIdx.x / across * kSide, column = blockIdx.x % across * kSide;
-  const Operand<T, kLeft> left{left_heads[head], row};
-  const Operand<T, kRight> right{right_heads[head], column};
+  const int warp_row = threadIdx.x / 32 * 16;
+  Operand<T, kLeft> left(left_heads[head], row);
+  Operand<T, kRight> right(right_heads[head], column);
+  const LeftReader<T, kLeft> read_left(warp_row);
+  const RightReader<T, kRight> read_right;
   constexpr int kDeep = Operand<T, kLeft>::kDeep;
   const int stages = (right.depth() + kDeep - 1) / kDeep;
   const auto stage = [&](int i) { return shared + i % kStages * kStageBytes; };
   const auto fetch_stage = [&](int i) {
-    if (i < stages) left.fetch_stage(stage(i), i * kDeep), right.fetch_stage(stage(i) + kTileBytes, i * kDeep);
+    if (i < stages) left.fetch(stage(i)), right.fetch(stage(i) + kTileBytes);
     ptx::cp_async_commit();
   };
   for (int i = 0; i < kStages - 1; ++i) fetch_stage(i);
@@ -134,11 +179,12 @@ __global__ void __launch_bounds__(kProductThreads, 4)
     ptx::cp_async_wait<kStages - 2>();
     __syncthreads();  // stage i has come for everybody, and everybody is done with stage i - 1
     fetch_stage(i + kStages - 1);
-    multiply<Precision>(sums, left, right, stage(i), threadIdx.x / 32 * 16);
+    multiply<Precision>(sums, read_left, read_right, stage(i));
   }
   __syncthreads();
   const Tile<Out, kSide> results{shared};
-  put_sums(results, threadIdx.x / 32 * 16, sums, {1, 1});
+  constexpr bool kPairs = LeftReader<T, kLeft>::kPairs, kFours = RightReader<T, kRight>::kFours;
+  put_sums<kFours>(results, warp_row + fragment_row() * (kPairs ? 2 : 1), kPairs ? 1 : 8, sums, {1, 1});
   __syncthreads();
   store<kSide, kSide, kProductThreads>(to[head].from_column(column), results, row, 0);
 }
@@ -237,7 +283,7 @@ void forward(AttentionOut& out, const Tensor& q, const Tensor& k, const Tensor& 
                                                  e);
   launch(probabilities_kernel<T>, blocks_for(e.rows(), kRows), kThreads, 0, mutable_data<T>(p),
          mutable_data<float>(out.lse), data<float>(scores), static_cast<int>(e.keys), static_cast<int>(matrices.padded),
-         e.scale(), e.rows());
+         e.scale, e.rows());
   product<Precision, Depth::along, Depth::down>(heads_of(mutable_data<T>(out.y), e.queries, e),
                                                 matrices.heads(data<T>(p)), heads_of(data<T>(v), e.keys, e), e);
 }
@@ -255,7 +301,7 @@ void backward(const AttentionGrads& to, const Tensor& dy, const Tensor& q, const
   product<Precision, Depth::along, Depth::along>(matrices.heads(mutable_data<float>(dp)), queries(dy), keys(v), e);
   launch(score_gradients_kernel<T>, blocks_for(e.rows(), kRows), kThreads, 0, mutable_data<T>(p), mutable_data<T>(ds),
          data<float>(scores), data<float>(dp), data<float>(out.lse), static_cast<int>(e.keys),
-         static_cast<int>(matrices.padded), e.scale(), e.rows());
+         static_cast<int>(matrices.padded), e.scale, e.rows());
   product<Precision, Depth::along, Depth::down>(heads_of(mutable_data<T>(to.dq), e.queries, e),
                                                 matrices.heads(data<T>(ds)), keys(k), e);
   product<Precision, Depth::down, Depth::down>(heads_of(mutable_data<T>(to.dk), e.keys, e), matrices.heads(data<T>(ds)),
