@@ -7,17 +7,17 @@
 //         are the left operand of the next. A warp's rows are its own, so their largest score and their sum need only
 //         four lanes. Results leave through shared memory, in whole 16 bytes.
 //         Heads of 8 in bf16, half a sector of memory each, go two to a row of shared memory and to a block of 8 warps.
-//         The loop over keys is worked out beforehand: a lane's places in tiles, a thread's places in memory (tile.h).
-//         Queries of up to 64 channels of bf16 or f32 (tf32: 32) stay in registers. Only the last tile's keys can be missing.
+//         A lane's places in tiles and a thread's places in memory are worked out before the loop over keys (tile.h).
+//         Queries that are at most 32 registers stay there, and only the last tile's keys are asked whether they exist.
 // Costs   keys and values are fetched once for every 64 queries; heads are padded to 8 (bf16: 16), 32, 64, 128 or 256
 //         channels in shared memory.
-// Counted 100 % of ideal sectors and wavefronts, 2.5x compulsory traffic at 256 tokens (`stipple profile`). Two blocks a
-//         multiprocessor by registers, without spills; one by an A100's shared memory from rows of 512 bytes on. At 64
-//         channels of bf16 tensor cores are .18 of the main loop's instructions, 128 of its 352 softmax (`./run machine-code`).
-// Tried   one head of 8 a block in bf16: half of every sector for nothing, 4.8x compulsory traffic. No count of blocks in
-//         the launch bounds: ptxas aims at four and spills. Places worked out where they are needed: .07 instead of .18,
-//         and even where they are worked out before, the compiler forgets them unless told not to (ptx::kept). f32's
-//         columns read one by one, not four (product.h): 64 loads more of shared memory at 64 channels.
+// Counted 100 % of ideal sectors and wavefronts, 2.5x compulsory traffic at 256 tokens (`stipple profile`). Two blocks
+//         a multiprocessor by registers, without spills; one by an A100's shared memory from rows of 512 bytes on. At
+//         64 channels of bf16, .18 of the main loop is for tensor cores, .36 for softmax (`./run machine-code`).
+// Tried   one head of 8 a block in bf16: half of every sector for nothing, 4.8x compulsory traffic. No count of blocks
+//         in the launch bounds: ptxas aims at four and spills. Places worked out where they are needed: .07 instead of
+//         .18; even those worked out before, the compiler works out again unless told not to (ptx::kept). Columns of
+//         f32 read one by one, not four at once: 64 more loads from shared memory at 64 channels.
 
 namespace stipple::cuda::flash {
 namespace {

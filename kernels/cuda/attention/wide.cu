@@ -7,15 +7,17 @@
 //
 // Idea    every product of attention.h is of one kind: 64 x 64 results a block, 16 rows a warp; depth goes by in stages
 //         of 128 bytes, of which cp.async fetches two ahead. Depth runs along the rows of an operand, as in q k^T, or
-//         down its columns, as in P v and dS^T q: there bf16 is transposed by ldmatrix, f32 read two or four columns at once.
+//         down its columns, as in P v and dS^T q: there bf16 is transposed by ldmatrix, f32 read two or four
+//         columns at once.
 //         Between them, a warp makes a row of S to P, or rows of S and dP to P and dS, with the mean of dP under P
 //         taken off exactly: see the naive rung.
 // Costs   S (and dP) in f32, P (and dS) in the tensors' dtype are written once and read once or twice: 512 channels a
 //         head make 128 multiply-adds of every element of S in memory, 8 channels only two.
-// Counted 100 % of ideal sectors and wavefronts (but 133 % where dk and dv of f32 leave), 3.4x compulsory traffic at 256
-//         tokens of 512 channels. Tensor cores are .27 to .29 of the main loop's instructions in bf16, .16 in tf32, .22 in f32.
-// Tried   f32 read element by element, and places worked out where they are needed: half of those shares. No count of blocks in the launch bounds: ptxas aims at five for sm_90a and spills. Not tried: softmax in the
-//         first product's epilogue, for a row of S is spread over several blocks.
+// Counted 100 % of ideal sectors and wavefronts (133 % where dk and dv of f32 leave), 3.4x compulsory traffic at 256
+//         tokens of 512 channels. Tensor cores: .27 to .29 of the main loop in bf16, .16 in tf32, .22 in f32.
+// Tried   f32 read element by element, and places worked out where they are needed: half of those shares. No count of
+//         blocks in the launch bounds: ptxas aims at five for sm_90a and spills. Not tried: softmax in the first
+//         product's epilogue, for a row of S is spread over several blocks.
 
 namespace stipple::cuda::wide {
 namespace {
