@@ -41,7 +41,7 @@ void check_requests(const OpCase& c) {
 
 TEST_CASE("the default rungs fetch whole sectors, and meet no bank twice", "[emulator][counters]") {
   if (!emulator::can_check()) return;
-  const auto convolution = [](auto& v) { return conv2d(v[0], v[1], v[2], {1, Padding::same(1)}); };
+  const auto convolution = [](auto& v) { return conv2d(v[0], v[1], {.bias = v[2]}, {1, Padding::same(1)}); };
   check_requests({.inputs = {normal({1, 16, 16, 64}), normal({64, 3, 3, 64}), parameter({64})}, .call = convolution});
   const auto heads_of_32 = [](auto& v) { return attention(v[0], v[1], v[2], 2); };
   const Shape tokens{1, 128, 64};
