@@ -44,8 +44,8 @@ class Multiplier {
 
  public:
   __device__ Multiplier()
-      : left_(chunk_offset(Warp::row() + lane() % 16, lane() / 16)),
-        right_(chunk_offset(Warp::column() + lane() / 16 * 8 + lane() % 8, lane() / 8 % 2)) {}
+      : left_(ptx::kept(chunk_offset(Warp::row() + lane() % 16, lane() / 16))),
+        right_(ptx::kept(chunk_offset(Warp::column() + lane() / 16 * 8 + lane() % 8, lane() / 8 % 2))) {}
 
   __device__ void operator()(float (&sums)[Warp::kHigh][Warp::kWide][4], const std::byte* a, const std::byte* b) const {
 #pragma unroll

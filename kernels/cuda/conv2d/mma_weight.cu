@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/cuda/conv2d/divisor.h"
 #include "kernels/cuda/conv2d/rungs.h"
@@ -76,42 +77,44 @@ class WeightChunkFetcher {
   __device__ WeightChunkFetcher(const WeightGeometry& geometry, const T* dy, const T* x, int filter, int element,
                                 int first_pixel, int last_pixel)
       : of_(geometry),
-        dy_(dy),
-        x_(x),
-        filter_(filter + dy_column()),
-        element_(element + x_column()),
-        pixel_(first_pixel),
-        last_(last_pixel),
-        at_(geometry.g, element_) {}
+        at_(geometry.g, element + x_column()),
+        x_(x + at_.c),
+        dy_(dy + int64_t{first_pixel + dy_row()} * geometry.g.filters + filter + dy_column()),
+        pixel_(first_pixel + x_row()),
+        dy_left_(filter + dy_column() < geometry.g.filters ? last_pixel - first_pixel - dy_row() : 0),
+        x_left_(element + x_column() < geometry.g.window() ? last_pixel - first_pixel - x_row() : 0) {}
 
   // Starts the copies of the next stage.
   __device__ void operator()(Stage<T, kFilters>& stage) {
+    const T* dy = dy_;
 #pragma unroll
-    for (int row = threadIdx.x / kDyAcross; row < kPixels; row += kThreads / kDyAcross) {
-      const bool exists = pixel_ + row < last_ && filter_ < of_.g.filters;
-      ptx::cp_async<kChunk>(&stage.dy[row][dy_column()],
-                            exists ? dy_ + int64_t{pixel_ + row} * of_.g.filters + filter_ : dy_, exists ? kChunk : 0);
-    }
+    for (int i = 0; i < kPixels; i += kDyApart, dy = ptx::kept(dy + int64_t{kDyApart} * of_.g.filters))
+      ptx::cp_async<kChunk>(&stage.dy[i][0] + dy_place_, dy, i < dy_left_ ? kChunk : 0);
 #pragma unroll
-    for (int row = threadIdx.x / kXAcross; row < kPixels; row += kThreads / kXAcross) {
-      const int pixel = of_.pixel_of_x(pixel_ + row, at_);
-      const bool exists = pixel >= 0 && pixel_ + row < last_ && element_ < of_.g.window();
-      ptx::cp_async<kChunk>(&stage.x[row][x_column()], exists ? x_ + int64_t{pixel} * of_.g.c + at_.c : x_,
-                            exists ? kChunk : 0);
+    for (int i = 0; i < kPixels; i += kXApart) {
+      const int pixel = of_.pixel_of_x(pixel_ + i, at_);
+      const bool exists = pixel >= 0 && i < x_left_;
+      ptx::cp_async<kChunk>(&stage.x[i][0] + x_place_, x_ + int64_t{pixel} * of_.g.c, exists ? kChunk : 0);
     }
-    pixel_ += kPixels;
+    dy_ += int64_t{kPixels} * of_.g.filters;
+    pixel_ += kPixels, dy_left_ -= kPixels, x_left_ -= kPixels;
   }
 
  private:
   static constexpr int kPixels = Stage<T, kFilters>::kPixels;
   static constexpr int kDyAcross = kFilters / kLength, kXAcross = kWindow / kLength;
+  static constexpr int kDyApart = kThreads / kDyAcross, kXApart = kThreads / kXAcross;  // rows
+  __device__ static int dy_row() { return threadIdx.x / kDyAcross; }
   __device__ static int dy_column() { return threadIdx.x % kDyAcross * kLength; }
+  __device__ static int x_row() { return threadIdx.x / kXAcross; }
   __device__ static int x_column() { return threadIdx.x % kXAcross * kLength; }
 
   const WeightGeometry& of_;
-  const T *dy_, *x_;
-  int filter_, element_, pixel_, last_;
   Element at_;
+  const T *x_, *dy_;
+  int pixel_, dy_left_, x_left_;  // pixels that are left; none where there is no such filter or element
+  int dy_place_ = ptx::kept(dy_row() * (kFilters + kPad) + dy_column());
+  int x_place_ = ptx::kept(x_row() * (kWindow + kPad) + x_column());
 };
 
 // Likewise for any shape, element by element.
@@ -149,68 +152,121 @@ class WeightElementFetcher {
   int filter_, element_, pixel_, last_;
 };
 
-// Operands of one step, 32 bytes of pixels, at `pixel` of the stage. First where lanes stand in transposed matrices.
-template <int kFilters>
-__device__ void read_filters(uint32_t (&to)[4], const Stage<__nv_bfloat16, kFilters>& stage, int pixel, int filter) {
-  ptx::ldmatrix_x4_trans(to, &stage.dy[pixel + lane() % 8 + lane() / 16 * 8][filter + lane() / 8 % 2 * 8]);
-}
-template <int kFilters>
-__device__ void read_window(uint32_t (&to)[2][2], const Stage<__nv_bfloat16, kFilters>& stage, int pixel, int element) {
-  uint32_t raw[4];
-  ptx::ldmatrix_x4_trans(raw, &stage.x[pixel + lane() % 16][element + lane() / 16 * 8]);
-  to[0][0] = raw[0], to[0][1] = raw[1], to[1][0] = raw[2], to[1][1] = raw[3];
-}
-template <int kFilters>
-__device__ void read_filters(uint32_t (&to)[4], const Stage<float, kFilters>& stage, int pixel, int filter) {
-  for (int i = 0; i < 4; ++i)
-    to[i] = __float_as_uint(stage.dy[pixel + lane() % 4 + i / 2 * 4][filter + fragment_row() + i % 2 * 8]);
-}
-template <int kFilters>
-__device__ void read_window(uint32_t (&to)[2][2], const Stage<float, kFilters>& stage, int pixel, int element) {
-  for (int j = 0; j < 2; ++j)
-    for (int i = 0; i < 2; ++i)
-      to[j][i] = __float_as_uint(stage.x[pixel + lane() % 4 + i * 4][element + j * 8 + fragment_row()]);
-}
+// Reads the operands of one step, 32 bytes of pixels, at `pixel` of a stage: bf16 as ldmatrix transposes it; of f32, a
+// lane reads 16 bytes of a pixel at once, four of 32 neighbours, one for each of four groups of eight rows or columns.
+template <typename T, int kFilters>
+class StageReader {
+ public:
+  static constexpr bool kFours = std::is_same_v<T, float>;
+  static constexpr int kHigh = kFilters / 32;  // fragments of 16 filters
 
-template <typename Precision, int kFilters, int kHigh>
-__device__ void multiply(float (&sums)[kHigh][kWide][4], const Stage<typename Precision::Element, kFilters>& stage) {
-  constexpr int kStep = 32 / sizeof(typename Precision::Element);
+  __device__ void filters(uint32_t (&to)[kHigh][4], const Stage<T, kFilters>& stage, int pixel) const {
+    const T* from = &stage.dy[pixel][0] + filter_;
+    if constexpr (kFours) {
+#pragma unroll
+      for (int i = 0; i < kHigh * 2; ++i) {
+        const auto four = load_vector<uint4>(from + i % 2 * 4 * (kFilters + kPad) + i / 2 * 32);
+        const int first = i / 2 * 2, half = i % 2 * 2;
+        to[first][half] = four.x, to[first][half + 1] = four.y;
+        to[first + 1][half] = four.z, to[first + 1][half + 1] = four.w;
+      }
+    } else {
+#pragma unroll
+      for (int i = 0; i < kHigh; ++i) ptx::ldmatrix_x4_trans(to[i], from + i * 16);
+    }
+  }
+  __device__ void window(uint32_t (&to)[kWide][2], const Stage<T, kFilters>& stage, int pixel) const {
+    const T* from = &stage.x[pixel][0] + element_;
+    if constexpr (kFours) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const auto four = load_vector<uint4>(from + i * 4 * (kWindow + kPad));
+        to[0][i] = four.x, to[1][i] = four.y, to[2][i] = four.z, to[3][i] = four.w;
+      }
+    } else {
+#pragma unroll
+      for (int j = 0; j < kWide; j += 2) {
+        uint32_t raw[4];
+        ptx::ldmatrix_x4_trans(raw, from + j * 8);
+        to[j][0] = raw[0], to[j][1] = raw[1], to[j + 1][0] = raw[2], to[j + 1][1] = raw[3];
+      }
+    }
+  }
+
+  // Which filter of the block and which element of its window a lane's sums are: the first of kSideBySide.
+  static constexpr int kSideBySide = kFours ? 4 : 2;
+  __device__ static int filter(int i, int half) {
+    return warp_filter<kFilters>() +
+           (kFours ? i / 2 * 32 + fragment_row() * 4 + i % 2 * 2 + half : i * 16 + half * 8 + fragment_row());
+  }
+  __device__ static int element(int run) {
+    return warp_element() + (kFours ? (fragment_column() + run) * 4 : run * 8 + fragment_column());
+  }
+  __device__ static float sum(const float (&row)[kWide][4], int half, int run, int i) {
+    return kFours ? row[i][half * 2 + run] : row[run][half * 2 + i];
+  }
+
+ private:
+  // Where a lane's first element lies: pixels in rows.
+  __device__ static int first_filter() {
+    const int row = kFours ? lane() % 4 : lane() % 8 + lane() / 16 * 8;
+    return row * (kFilters + kPad) + warp_filter<kFilters>() + (kFours ? fragment_row() * 4 : lane() / 8 % 2 * 8);
+  }
+  __device__ static int first_element() {
+    const int row = kFours ? lane() % 4 : lane() % 16;
+    return row * (kWindow + kPad) + warp_element() + (kFours ? fragment_row() * 4 : lane() / 16 * 8);
+  }
+
+  int filter_ = ptx::kept(first_filter()), element_ = ptx::kept(first_element());
+};
+
+template <typename Precision, typename T, int kFilters, int kHigh>
+__device__ void multiply(float (&sums)[kHigh][kWide][4], const StageReader<T, kFilters>& read,
+                         const Stage<T, kFilters>& stage) {
+  constexpr int kStep = 32 / sizeof(T);
 #pragma unroll
   for (int pixel = 0; pixel < 2 * kStep; pixel += kStep) {
-    uint32_t left[kHigh][Precision::kParts][4], right[kWide][Precision::kParts][2];
+    uint32_t filters[kHigh][4], window[kWide][2];
+    read.filters(filters, stage, pixel);
+    read.window(window, stage, pixel);
+    uint32_t right[kWide][Precision::kParts][2];
+#pragma unroll
+    for (int j = 0; j < kWide; ++j) split<Precision>(right[j], window[j]);
 #pragma unroll
     for (int i = 0; i < kHigh; ++i) {
-      uint32_t raw[4];
-      read_filters(raw, stage, pixel, warp_filter<kFilters>() + i * 16);
-      split<Precision>(left[i], raw);
+      uint32_t left[Precision::kParts][4];
+      split<Precision>(left, filters[i]);
+#pragma unroll
+      for (int j = 0; j < kWide; ++j) Precision::multiply(sums[i][j], left, right[j]);
     }
-#pragma unroll
-    for (int j = 0; j < kWide; j += 2) {
-      uint32_t raw[2][2];
-      read_window(raw, stage, pixel, warp_element() + j * 8);
-      split<Precision>(right[j], raw[0]);
-      split<Precision>(right[j + 1], raw[1]);
-    }
-#pragma unroll
-    for (int i = 0; i < kHigh; ++i)
-#pragma unroll
-      for (int j = 0; j < kWide; ++j) Precision::multiply(sums[i][j], left[i], right[j]);
   }
 }
 
-template <int kFilters, int kHigh>
+// Sums side by side, as many of them as are left.
+template <int kCount>
+__device__ void store_run(float* to, const float (&sums)[kCount], int left, bool whole) {
+  using Vector = std::conditional_t<kCount == 4, float4, float2>;
+  Vector all;
+  std::memcpy(&all, sums, sizeof all);
+  if (whole && left >= kCount) return store_vector(to, all);
+  for (int i = 0; i < kCount && i < left; ++i) to[i] = sums[i];
+}
+
+template <typename T, int kFilters, int kHigh>
 __device__ void store_sums(float* to, const float (&sums)[kHigh][kWide][4], const Correlation& g, int filter,
                            int element) {
+  using Lane = StageReader<T, kFilters>;
+  constexpr int kCount = Lane::kSideBySide;
+#pragma unroll
   for (int i = 0; i < kHigh; ++i)
-    for (int j = 0; j < kWide; ++j)
-      for (int half = 0; half < 2; ++half) {
-        const int k = filter + warp_filter<kFilters>() + i * 16 + half * 8 + fragment_row();
-        const int e = element + warp_element() + j * 8 + fragment_column();
-        float* at = to + int64_t{k} * g.window() + e;
-        if (k < g.filters && e + 1 < g.window() && g.window() % 2 == 0)
-          store_pair(at, sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
-        else if (k < g.filters)
-          for (int c = 0; c < 2 && e + c < g.window(); ++c) at[c] = sums[i][j][half * 2 + c];
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+#pragma unroll
+      for (int run = 0; run < 2 * kWide / kCount; ++run) {
+        const int k = filter + Lane::filter(i, half), e = element + Lane::element(run);
+        float some[kCount];
+        for (int each = 0; each < kCount; ++each) some[each] = Lane::sum(sums[i], half, run, each);
+        store_run(to + int64_t{k} * g.window() + e, some, k < g.filters ? g.window() - e : 0, g.window() % kCount == 0);
       }
 }
 
@@ -232,6 +288,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     if (i < stages) fetch(ring[i]);
     ptx::cp_async_commit();
   }
+  const StageReader<T, kFilters> read;
   float sums[kFilters / 32][kWide][4] = {};
   for (int i = 0; i < stages; ++i) {
     ptx::cp_async_wait<kStages - 2>();
@@ -239,9 +296,9 @@ __global__ void __launch_bounds__(kThreads, 2)
     const int next = i + kStages - 1;
     if (next < stages) fetch(ring[next % kStages]);
     ptx::cp_async_commit();
-    multiply<Precision, kFilters>(sums, ring[i % kStages]);
+    multiply<Precision>(sums, read, ring[i % kStages]);
   }
-  store_sums<kFilters>(partials + int64_t{blockIdx.y} * of.g.filters * of.g.window(), sums, of.g, filter, element);
+  store_sums<T, kFilters>(partials + int64_t{blockIdx.y} * of.g.filters * of.g.window(), sums, of.g, filter, element);
 }
 
 constexpr int kManyBlocks = 256, kFewestPixels = 512;  // blocks to aim at; shorter splits do not pay

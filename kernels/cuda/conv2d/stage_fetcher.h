@@ -47,38 +47,39 @@ class ChunkFetcher {
   }
 
   __device__ ChunkFetcher(const Correlation& geometry, const T* x, const T* weight, int row, int column, int depth)
-      : g(geometry), x_(x), place_(chunk_offset(threadIdx.x / kChunks, threadIdx.x % kChunks)) {
+      : g(geometry), x_(x), place_(ptx::kept(chunk_offset(threadIdx.x / kChunks, threadIdx.x % kChunks))) {
     const int e = depth + threadIdx.x % kChunks * (kChunk / static_cast<int>(sizeof(T)));
     row += threadIdx.x / kChunks, column += threadIdx.x / kChunks;
-    tap_ = 1u << (e / g.c), c_ = e % g.c, across_ = e % (g.s * g.c);
-    const int64_t down = int64_t{e / (g.s * g.c)} * g.w * g.c;
+    tap_ = 1u << (e / g.c), c_ = e % g.c;
+    for (int r = 1; r < g.r; ++r) row_begins_ |= 1u << (r * g.s);
+    along_window_ = e / (g.s * g.c) * g.w * g.c + e % (g.s * g.c), along_filter_ = e;
 #pragma unroll
     for (int i = 0; i < kPixels; ++i) {
       const Window window(g, row + i * kRowsAtOnce);
-      window_[i] = window.offset(g) + down + across_;
+      window_[i] = ptx::kept(x_ + window.offset(g));
       inside_[i] = taps_inside(window);
     }
-    filter_ = weight + int64_t{column} * g.window() + e;
 #pragma unroll
-    for (int i = 0; i < kFilters; ++i)
+    for (int i = 0; i < kFilters; ++i) {
+      filter_[i] = ptx::kept(weight + int64_t{column + i * kRowsAtOnce} * g.window());
       filter_exists_[i] = column + i * kRowsAtOnce < g.filters ? (1u << (g.r * g.s)) - 1 : 0;
+    }
   }
 
   // Starts the copies of the next stage.
   __device__ void operator()(std::byte* a, std::byte* b) {
+    if (c_ >= g.c) enter_tap();
 #pragma unroll
     for (int i = 0; i < kPixels; ++i) {
       const bool inside = inside_[i] & tap_;
-      ptx::cp_async<kChunk>(a + place_ + i * kRowsAtOnce * kRowBytes, inside ? x_ + window_[i] : x_,
-                            inside ? kChunk : 0);
+      ptx::cp_async<kChunk>(a + place_ + i * kRowsAtOnce * kRowBytes, window_[i] + along_window_, inside ? kChunk : 0);
     }
 #pragma unroll
     for (int i = 0; i < kFilters; ++i) {
       const bool inside = filter_exists_[i] & tap_;
-      ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes,
-                            inside ? filter_ + int64_t{i} * kRowsAtOnce * g.window() : x_, inside ? kChunk : 0);
+      ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes, filter_[i] + along_filter_, inside ? kChunk : 0);
     }
-    advance();
+    c_ += kDepth, along_window_ += kDepth, along_filter_ += kDepth;
   }
 
  private:
@@ -91,24 +92,22 @@ class ChunkFetcher {
     return taps;
   }
 
-  // By a stage: within a row of the window x lies without gaps; behind the last tap no bit is set.
-  __device__ void advance() {
-    int64_t by = kDepth;
-    c_ += kDepth, across_ += kDepth, filter_ += kDepth;
-    if (c_ >= g.c) c_ -= g.c, tap_ <<= 1;
-    if (across_ >= g.s * g.c) across_ -= g.s * g.c, by += int64_t{g.w - g.s} * g.c;
-#pragma unroll
-    for (int i = 0; i < kPixels; ++i) window_[i] += by;
+  // Within a row of the window x lies without gaps; behind the last tap no bit is set.
+  __device__ void enter_tap() {
+    c_ -= g.c, tap_ <<= 1;
+    if (tap_ & row_begins_) along_window_ += (g.w - g.s) * g.c;
   }
 
   const Correlation& g;
   const T* x_;
-  int place_;       // of its chunk in a tile
-  uint32_t tap_;    // the bit of the tap it has reached
-  int c_, across_;  // and how far it is in the tap, and in the window's row
-  int64_t window_[kPixels];
+  int place_;                        // of its chunk in a tile
+  uint32_t tap_;                     // the bit of the tap it has reached,
+  int c_;                            // and how far it is in the tap
+  int along_window_, along_filter_;  // elements from where these begin
+  uint32_t row_begins_ = 0;          // the taps with which rows of the window begin
+  const T* window_[kPixels];         // may begin outside the picture: nothing is read there
   uint32_t inside_[kPixels];
-  const T* filter_;
+  const T* filter_[kFilters];
   uint32_t filter_exists_[kFilters];
 };
 
