@@ -36,7 +36,8 @@ struct Window {
 
 // Fetches a thread's share of every stage, by asynchronous copies of whole chunks. For channels in whole chunks, at
 // least as many as a stage is deep, and at most 31 taps: which of them lie inside the picture is one bit each, found
-// once, and all of a thread's rows are at the same distance from where their windows begin.
+// once, and all of a thread's rows are at the same distance from where their windows begin: an address is one
+// instruction. Where nothing is to be copied it may be anywhere.
 template <typename T, int kColumns>
 class ChunkFetcher {
  public:
