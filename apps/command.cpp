@@ -49,12 +49,22 @@ void ModelOptions::add_to(CLI::App& app) {
   app.add_option("--variant", variant, "of its weights, where there are several: fp16, ema, ...");
 }
 
-std::unique_ptr<Pipeline> ModelOptions::load(Device device) const {
+std::unique_ptr<Pipeline> ModelOptions::load(Device device, MixedPrecision precision) const {
+  check_mixed_precision(precision, device);
   std::vector<std::string> notices;
   auto pipeline = Pipeline::load(folder, notices, variant);
   print_notices(notices);
   pipeline->parameters.to(device);
+  set_mixed_precision(pipeline->parameters, precision);
   return pipeline;
+}
+
+void add_mixed_precision(CLI::App& app, MixedPrecision& to) {
+  app.add_option_function<std::string>(
+         "--mixed-precision", [&to](const std::string& name) { to = mixed_precision(name); },
+         "what the layers compute in with --device cuda: no (f32), tf32, bf16")
+      ->check(CLI::IsMember({"no", "tf32", "bf16"}))
+      ->default_str(name_of(to));
 }
 
 void add_save_dtype(CLI::App& app, std::string& to) {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "tensor/device.h"
+#include "nn/mixed_precision.h"
 
 // What the subcommands of `stipple` share. Each has a file of its own with one function that adds it to the command line;
 // the work is done in the library.
@@ -32,10 +32,12 @@ struct ModelOptions {
   std::string folder, variant;
 
   void add_to(CLI::App&);
-  std::unique_ptr<Pipeline> load(Device = Device::cpu) const;  // prints its notices
+  std::unique_ptr<Pipeline> load(Device = Device::cpu,
+                                 MixedPrecision = MixedPrecision::no) const;  // prints its notices
 };
 
-void add_save_dtype(CLI::App&, std::string& to);  // --save-dtype
+void add_mixed_precision(CLI::App&, MixedPrecision& to);  // --mixed-precision
+void add_save_dtype(CLI::App&, std::string& to);          // --save-dtype
 
 void add_train(CLI::App&);
 void add_sample(CLI::App&);

@@ -12,13 +12,14 @@ namespace {
 struct ForwardOptions {
   CommonOptions common;
   ModelOptions model;
+  MixedPrecision mixed_precision = MixedPrecision::no;
   std::string input, output;
 };
 
 void run(const ForwardOptions& o) {
   o.common.apply();
   check_output(o.output);
-  const auto pipeline = o.model.load(o.common.device());
+  const auto pipeline = o.model.load(o.common.device(), o.mixed_precision);
   save_safetensors(o.output, forward(*pipeline, load_forward_inputs(o.input)));
 }
 
@@ -31,6 +32,7 @@ void add_forward(CLI::App& app) {
   o->model.add_to(*command);
   command->add_option("--input", o->input, "safetensors: sample, timestep, class_labels, grad_output")->required();
   command->add_option("--output", o->output, "safetensors: output, grad.sample, grad.<parameter>")->required();
+  add_mixed_precision(*command, o->mixed_precision);
   o->common.add_to(*command, false, false);
   command->callback([o] { run(*o); });
 }

@@ -40,10 +40,10 @@ void run(const ProfileCommand& o) {
   check(emulator::can_check(), "profile: this build's kernels do not say what they access: it has sanitizers");
   const auto requests = o.operations.empty() ? default_operations() : parse_operations(o.operations);
   if (!o.json) print_profile_legend();
-  if (!o.step.config.empty())
-    return profile(o, fmt::format("a training step of {}, batch {}, f32", o.step.config, o.step.batch),
-                   prepare(o.step));
   const Dtype dtype = o.dtype == "bf16" ? Dtype::bf16 : Dtype::f32;
+  if (!o.step.config.empty())
+    return profile(o, fmt::format("a training step of {}, batch {}, {}", o.step.config, o.step.batch, o.dtype),
+                   prepare(o.step, dtype));
   for (const OperationRequest& r : requests)
     profile(o, fmt::format("{} {}, forward and backward", r.title(), o.dtype), prepare(r, dtype));
 }
@@ -72,7 +72,7 @@ void add_profile(CLI::App& app) {
   command->add_option("--batch", o->step.batch, "pictures of the step")->check(CLI::Range(1, 1 << 20));
   command->add_option("--height", o->step.height, "of its pictures (default: as the configuration says)");
   command->add_option("--width", o->step.width, "likewise");
-  command->add_option("--dtype", o->dtype, "of an operation's tensors: f32, bf16")
+  command->add_option("--dtype", o->dtype, "of an operation's tensors, of a step's layers: f32, bf16")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
   command->add_flag("--lines", o->lines, "also by line of the source");

@@ -117,7 +117,7 @@ void set_size(OperationRequest& request, const std::string& word) {
 
 // A network with one batch, and all that one step of its training computes.
 struct TrainingStep {
-  explicit TrainingStep(const TrainingStepRequest&, const UNet2DConfig&);
+  TrainingStep(const TrainingStepRequest&, const UNet2DConfig&, Dtype);
   void run();
 
   Parameters parameters;
@@ -126,11 +126,14 @@ struct TrainingStep {
   Tensor images, noise, timesteps, labels;
 };
 
-TrainingStep::TrainingStep(const TrainingStepRequest& r, const UNet2DConfig& c) : unet(Scope(parameters), c) {
+TrainingStep::TrainingStep(const TrainingStepRequest& r, const UNet2DConfig& c, Dtype dtype)
+    : unet(Scope(parameters), c) {
   PhiloxGenerator random(0);
   parameters.allocate();
   parameters.initialize(random);
-  parameters.set_values(parameters.values().to(Device::cuda));
+  parameters.to(Device::cuda);
+  parameters.compute_in(dtype);
+  parameters.round();
   parameters.require_gradients(true);
   adam.emplace(parameters, AdamOptions{});
   const int64_t height = r.height ? r.height : c.sample_height.value_or(32),
@@ -187,10 +190,10 @@ std::function<void()> prepare(const OperationRequest& request, Dtype dtype) {
   return [call, dy = inputs(shape).value()] { backward(call(), dy); };
 }
 
-std::function<void()> prepare(const TrainingStepRequest& request) {
+std::function<void()> prepare(const TrainingStepRequest& request, Dtype dtype) {
   std::vector<std::string> notices;
   const auto config = UNet2DConfig::from_json(read_file(request.config), request.config, notices);
-  const auto step = std::make_shared<TrainingStep>(request, config);
+  const auto step = std::make_shared<TrainingStep>(request, config, dtype);
   return [step] { step->run(); };
 }
 

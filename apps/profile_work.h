@@ -32,6 +32,6 @@ struct TrainingStepRequest {
   std::string config;                        // a U-Net's config.json
   int64_t batch = 1, height = 0, width = 0;  // 0: as the configuration says
 };
-std::function<void()> prepare(const TrainingStepRequest&);
+std::function<void()> prepare(const TrainingStepRequest&, Dtype);  // of what its layers compute in
 
 }  // namespace stipple

@@ -24,6 +24,7 @@ struct SampleCommand {
   CommonOptions common;
   GenerateOptions generate;
   ModelOptions model;
+  MixedPrecision mixed_precision = MixedPrecision::no;
   std::string out, seeds, classes;
   StartOptions start;
   GuideOptions guide;
@@ -103,7 +104,7 @@ void check_names(const SampleCommand& o) {
 void run(SampleCommand& o) {
   o.common.apply();
   check_outputs(o);
-  const auto pipeline = o.model.load(o.common.device());
+  const auto pipeline = o.model.load(o.common.device(), o.mixed_precision);
   const auto listed = o.classes.empty() ? std::vector<int64_t>{} : parse_ranges("--class", o.classes);
   GenerateOptions& g = o.generate;
   if (g.noise_file.empty() && o.start.interpolate.empty()) g.seeds = seeds_of(o, listed.size());
@@ -171,6 +172,7 @@ void add_sample(CLI::App& app) {
   o->guide.add_to(*command);
   o->film.add_to(*command);
   add_sampler_flags(*command, o->generate);
+  add_mixed_precision(*command, o->mixed_precision);
   o->common.add_to(*command, true, true);
   exclude_seeds(*command);
   command->callback([o] { run(*o); });

@@ -15,7 +15,7 @@ namespace {
 struct TrainCommand {
   CommonOptions common;
   TrainOptions train;
-  std::string mixed_precision = "no", class_conditioning, save_dtype = "f32";
+  std::string class_conditioning, save_dtype = "f32";
   bool center_crop = false;
 };
 
@@ -76,9 +76,7 @@ void add_step_flags(CLI::App& c, TrainCommand& o) {
       ->capture_default_str();
   c.add_option("--max-train-steps", o.train.steps.max_train_steps, "optimizer steps, whatever the epochs")
       ->check(positive);
-  c.add_option("--mixed-precision", o.mixed_precision, "no, tf32, bf16")
-      ->check(CLI::IsMember({"no", "tf32", "bf16"}))
-      ->capture_default_str();
+  add_mixed_precision(c, o.train.mixed_precision);
   c.add_flag("--gradient-checkpointing", o.train.gradient_checkpointing,
              "recompute activations: less memory, more time");
 }
@@ -143,8 +141,6 @@ void check_grid_flags(const CLI::App& c, const TrainCommand& o) {
 
 void check_flags(const TrainCommand& o) {
   if (o.train.data.empty() == o.train.replay.empty()) fail_usage("train: give either --data or --replay");
-  check(o.mixed_precision == "no", "--mixed-precision {}: --device {} computes in f32 only", o.mixed_precision,
-        o.common.device_name);
   check_learning_rate_schedule(o.train.optimizer.schedule.name);
 }
 

@@ -190,7 +190,7 @@ Tensor upstream(const Var& y, const Tensor& dy) {
 }
 
 Tensor zero_gradient(const Var& x, const Var& y) {
-  return Tensor::zeros(x.node()->shape, y.value().dtype(), y.value().device());
+  return Tensor::zeros(x.node()->shape, x.node()->dtype, y.value().device());
 }
 
 std::vector<Tensor> gradients(const Var& y, const std::vector<Var>& xs, const Tensor& dy, bool stop_at_wanted) {

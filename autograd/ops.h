@@ -3,6 +3,7 @@
 #include "autograd/ops/activation.h"
 #include "autograd/ops/arithmetic.h"
 #include "autograd/ops/attention.h"
+#include "autograd/ops/cast.h"
 #include "autograd/ops/conv2d.h"
 #include "autograd/ops/dropout.h"
 #include "autograd/ops/embedding.h"

@@ -68,6 +68,7 @@ Var leaf(Tensor value, std::string name) {
   auto node = std::make_shared<Node>(std::move(name), next_sequence++);
   node->leaf = true;
   node->shape = value.shape();
+  node->dtype = value.dtype();
   return Var(std::move(value), std::move(node));
 }
 
@@ -81,6 +82,7 @@ Var record(const char* operation, Tensor y, const std::vector<Var>& inputs, Back
   }
   auto node = std::make_shared<Node>(operation, next_sequence++);
   node->shape = y.shape();
+  node->dtype = y.dtype();
   node->backward = std::move(backward);
   for (const Var& input : inputs) node->inputs.push_back(input.node());
   return Var(std::move(y), std::move(node));

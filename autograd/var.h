@@ -29,6 +29,7 @@ struct Node {
   bool freed = false;                         // swept already
   std::vector<std::shared_ptr<Node>> inputs;  // null where no gradient can flow
   Shape shape;                                // of the output
+  Dtype dtype = Dtype::f32;                   // likewise
   Backward backward;
   Grad gradient;  // leaves: where backward(y) puts the gradient; add once something is there
 };

@@ -238,11 +238,10 @@ class Session:
 
     def networks(self) -> None:
         for request in self.requests["networks"]:
-            if request["dtype"] != "bf16":  # ours train in f32 and tf32
-                for mode in ("eager", "graph"):  # fresh processes: the peak of memory is this one's
-                    ours = self.ours()
-                    self.measure("networks", [ours], request | {"mode": mode, "repeats": 20}, 60)
-                    ours.close()
+            for mode in ("eager", "graph"):  # fresh processes: the peak of memory is this one's
+                ours = self.ours()
+                self.measure("networks", [ours], request | {"mode": mode, "repeats": 20}, 60)
+                ours.close()
             for mode in MODES if self.torch else ():
                 [theirs] = self.pytorch("mnist_step.py")
                 self.measure("networks", [theirs], request | {"mode": mode, "repeats": 20}, 100)

@@ -109,7 +109,7 @@ Work adamw(const Request& r) {
   const Inputs random(r);
   const Tensor parameters = random.parameter(shape), gradients = random.parameter(shape);
   const Tensor m = Tensor::zeros(shape).to(parameters.device()), v = Tensor::zeros(shape).to(parameters.device());
-  auto run = [=, step = int64_t{0}]() mutable { kernels::adamw(parameters, m, v, {}, gradients, {.step = ++step}); };
+  auto run = [=, step = int64_t{0}]() mutable { kernels::adamw({parameters, m, v, gradients}, {.step = ++step}); };
   return {run, 0, 7 * bytes(parameters)};
 }
 

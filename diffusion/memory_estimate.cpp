@@ -42,9 +42,11 @@ int64_t activations(const UNet2DModel& unet, int64_t height, int64_t width) {
 
 }  // namespace
 
-MemoryEstimate estimate_memory(const Pipeline& pipeline, int64_t height, int64_t width) {
-  const int64_t weights = 4 * pipeline.parameters.count();
-  return {weights, 3 * weights, 4 * activations(pipeline.denoiser.unet, height, width)};
+MemoryEstimate estimate_memory(const Pipeline& pipeline, int64_t height, int64_t width, Dtype compute) {
+  const int64_t parameters = pipeline.parameters.count(), weights = 4 * parameters;
+  const auto bytes = static_cast<int64_t>(size_of(compute));
+  return {weights, 3 * weights + (compute == Dtype::f32 ? 0 : bytes * parameters),
+          bytes * activations(pipeline.denoiser.unet, height, width)};
 }
 
 }  // namespace stipple

@@ -136,9 +136,9 @@ Var TimeProjection::operator()(const Tensor& timesteps, Dtype dtype) const {
     case TimeEmbedding::positional:
       return kernels::timestep_embedding(timesteps, sinusoid).to(dtype);
     case TimeEmbedding::fourier:
-      return kernels::fourier_embedding(timesteps, weight.value());
+      return kernels::fourier_embedding(timesteps, weight.value()).to(dtype);
     case TimeEmbedding::learned:
-      return embedding(weight, timesteps);
+      return cast(embedding(weight, timesteps), dtype);
   }
   return {};
 }
@@ -181,7 +181,7 @@ Var UNet2DModel::embed(const Tensor& timesteps, const Tensor& labels, Dtype dtyp
 Var UNet2DModel::embed_class(const Tensor& labels, Dtype dtype) const {
   switch (config.class_embedding) {
     case ClassEmbedding::table:
-      return (*class_table)(labels);
+      return cast((*class_table)(labels), dtype);
     case ClassEmbedding::timestep:
       return (*class_embedding)(time_proj(labels, dtype));
     case ClassEmbedding::identity:
@@ -196,10 +196,10 @@ Var UNet2DModel::operator()(const Var& sample, const Tensor& timesteps, const Te
   config.check_size(sample.dim(1), sample.dim(2));
   check(timesteps.shape() == Shape{sample.dim(0)}, "unet: timesteps {} for sample {}", describe(timesteps),
         describe(sample.value()));
-  const Dtype dtype = sample.value().dtype();
   check_labels(labels, sample.dim(0));
+  const Dtype dtype = conv_in.weight.compute_dtype();
   const Var embedding = embed(timesteps, labels, dtype);
-  const Var input = config.center_input_sample ? affine(sample, 2, -1) : sample;
+  const Var input = cast(config.center_input_sample ? affine(sample, 2, -1) : sample, dtype);
 
   // A block is handed its map to keep or drop: held here until the block ends it would stand beside the block's own.
   Var h = conv_in(input), smaller = input, larger;
@@ -209,9 +209,10 @@ Var UNet2DModel::operator()(const Var& sample, const Tensor& timesteps, const Te
   for (const UpBlock& block : up_blocks) h = block(std::move(h), embedding, skips, larger);
   h = conv_out(conv_norm_out(h, true));
   if (larger.defined()) h = h + larger;
+  const Var answer = cast(h, sample.value().dtype());
+  if (config.time_embedding_type != TimeEmbedding::fourier) return answer;
   // Networks on noise levels predict the score.
-  const bool by_level = config.time_embedding_type == TimeEmbedding::fourier;
-  return by_level ? h / Var(timesteps.to(dtype).reshape({sample.dim(0), 1, 1, 1})) : h;
+  return answer / Var(timesteps.to(answer.value().dtype()).reshape({sample.dim(0), 1, 1, 1}));
 }
 
 void UNet2DModel::set_gradient_checkpointing(bool on) {

@@ -47,7 +47,8 @@ struct UNet2DModel {
 
   // sample [N, H, W, in_channels], timesteps [N] (i64 or f32; i64 where their embedding is learned), labels where the
   // config embeds classes: i64 [N] (a table), [N] like timesteps (timestep) or f32 [N, T] (identity). A missing or
-  // superfluous label throws.
+  // superfluous label throws. Everything in between is in what the parameters say (Parameters::compute_in), the answer
+  // in the sample's dtype.
   Var operator()(const Var& sample, const Tensor& timesteps, const Tensor& labels = {}) const;
 
   // Trades time for memory in training: blocks recompute their activations in the backward pass.

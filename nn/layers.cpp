@@ -21,7 +21,7 @@ Linear::Linear(Scope scope, int64_t in, int64_t out)
 
 Var Linear::operator()(const Var& x) const {
   check_channels("linear", x, weight.dim(1), weight);
-  return linear(x, weight, bias);
+  return linear(x, weight.in(x.value().dtype()), bias);
 }
 
 Conv2d::Conv2d(Scope scope, int64_t in, int64_t out, int64_t kernel, const Conv2dOptions& o)
@@ -33,7 +33,7 @@ Conv2d::Conv2d(Scope scope, int64_t in, int64_t out, int64_t kernel, const Conv2
 Var Conv2d::operator()(const Var& x, Conv2dEpilogue<Var> epilogue) const {
   check_channels("conv2d", x, weight.dim(3), weight);
   epilogue.bias = bias;
-  return conv2d(x, weight, epilogue, options);
+  return conv2d(x, weight.in(x.value().dtype()), epilogue, options);
 }
 
 GroupNorm::GroupNorm(Scope scope, int64_t group_count, int64_t channels, double epsilon)

@@ -18,12 +18,21 @@ double Adam::step(double learning_rate, double max_grad_norm, const Tensor& ema,
   const double clip = max_grad_norm > 0 ? std::min(1.0, max_grad_norm / (norm + 1e-6)) : 1.0;
   AdamWOptions o = next_step(learning_rate);
   o.gradient_scale = clip;
-  o.ema_decay = ema ? decay : -1;
-  const auto trained = [this](const Tensor& arena) { return parameters_->trainable(arena); };
-  kernels::adamw(trained(parameters_->values()), trained(m_), trained(v_), trained(ema),
-                 trained(parameters_->gradients()), o);
+  o.ema_decay = decay;
+  kernels::adamw(arenas(ema), o);
+  parameters_->mark_rounded();
   ++steps_;
   return norm;
+}
+
+AdamWArenas Adam::arenas(const Tensor& ema) const {
+  const auto trained = [this](const Tensor& arena) { return parameters_->trainable(arena); };
+  return {.parameters = trained(parameters_->values()),
+          .m = trained(m_),
+          .v = trained(v_),
+          .gradients = trained(parameters_->gradients()),
+          .ema = trained(ema),
+          .rounded = trained(parameters_->rounded())};
 }
 
 AdamWOptions Adam::next_step(double learning_rate) const {
@@ -49,9 +58,8 @@ void Adam::prepare(double learning_rate, double max_grad_norm, double decay) {
 
 void Adam::take_prepared(const Tensor& loss, const Tensor& ema) {
   parameters_->complete_gradients();
-  const auto trained = [this](const Tensor& arena) { return parameters_->trainable(arena); };
-  kernels::clipped_adamw(trained(parameters_->values()), trained(m_), trained(v_), trained(ema),
-                         trained(parameters_->gradients()), numbers_, loss, squared_norm_);
+  kernels::clipped_adamw(arenas(ema), numbers_, loss, squared_norm_);
+  parameters_->mark_rounded();
 }
 
 double ema_decay(const EmaOptions& o, int64_t step) {

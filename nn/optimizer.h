@@ -12,7 +12,7 @@ struct AdamOptions {
   bool decoupled = true;  // AdamW; false: Adam, whose decay is added to the gradient
 };
 
-// Clip, AdamW and EMA in one pass over the flat arenas.
+// Clip, AdamW, EMA and the rounding of new values (Parameters::compute_in) in one pass over the flat arenas.
 class Adam {
  public:
   Adam(Parameters&, const AdamOptions&);
@@ -37,6 +37,7 @@ class Adam {
 
  private:
   AdamWOptions next_step(double learning_rate) const;
+  AdamWArenas arenas(const Tensor& ema) const;
 
   Parameters* parameters_;
   AdamOptions options_;

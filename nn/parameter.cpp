@@ -46,6 +46,14 @@ std::string listed(const std::vector<std::string>& names) {
 
 }  // namespace
 
+Var Parameter::in(Dtype dtype) const {
+  const Tensor &value = state_->value, &rounded = state_->rounded;
+  if (!rounded || rounded.dtype() != dtype) return *this;
+  if (state_->rounded_from != value.version()) rounded.copy_from(value.to(dtype));
+  state_->rounded_from = value.version();
+  return Var(rounded, state_->node);
+}
+
 Parameter Parameters::add(std::string name, const Shape& shape, Init init, FileLayout layout, bool trainable) {
   check(!values_.defined(), "parameter {}: declared after the parameters were allocated", name);
   check(by_name_.emplace(name, parameters_.size()).second, "parameter {} is declared twice", name);
@@ -92,14 +100,37 @@ int64_t Parameters::count() const {
 Tensor Parameters::trainable(const Tensor& arena) const { return arena ? arena.view(0, {trainable_}) : Tensor(); }
 
 Tensor Parameters::slice(const Tensor& arena, const Parameter& p) const {
-  return arena.view(p.state_->offset, p.shape());
+  return arena ? arena.view(p.state_->offset, p.shape()) : Tensor();
 }
 
 void Parameters::set_values(const Tensor& arena) {
   check(!values_ || (arena.shape() == values_.shape() && arena.dtype() == values_.dtype()),
         "parameters: an arena {} for {}", describe(arena), describe(values_));
   values_ = arena;
-  for (Parameter& p : parameters_) p.state_->value = slice(arena, p);
+  for (Parameter& p : parameters_) {
+    p.state_->value = slice(arena, p);
+    p.state_->rounded_from.reset();
+  }
+}
+
+void Parameters::compute_in(Dtype dtype) {
+  const bool own = dtype == values_.dtype();
+  check(own || (dtype == Dtype::bf16 && device() == Device::cuda),
+        "parameters {} on {}: nothing computes with them in {}", describe(values_), name_of(device()), name_of(dtype));
+  rounded_ = own ? Tensor() : Tensor(values_.shape(), dtype, device());
+  for (Parameter& p : parameters_) {
+    p.state_->rounded = slice(rounded_, p);
+    p.state_->rounded_from.reset();
+  }
+}
+
+void Parameters::round() const {
+  for (const Parameter& p : parameters_) p.in(p.compute_dtype());
+}
+
+void Parameters::mark_rounded() const {
+  for (const Parameter& p : parameters_)
+    if (p.trainable()) p.state_->rounded_from = p.value().version();
 }
 
 void Parameters::require_gradients(bool wanted) {

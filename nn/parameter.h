@@ -2,6 +2,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,9 +40,11 @@ class Parameter {
     Init init;
     FileLayout layout;
     bool trainable;
-    Tensor value;                // a slice of the arena, once allocated
-    std::shared_ptr<Node> node;  // the leaf of the graph; null while frozen
-    int64_t offset = 0;          // of the slice, in elements
+    Tensor value;                          // a slice of the arena, once allocated
+    std::shared_ptr<Node> node;            // the leaf of the graph; null while frozen
+    int64_t offset = 0;                    // of the slice, in elements
+    Tensor rounded;                        // the same slice of the rounded arena, where there is one
+    std::optional<uint64_t> rounded_from;  // the version of the value that `rounded` was made from
   };
 
   Parameter() = default;
@@ -55,6 +58,10 @@ class Parameter {
   FileLayout layout() const { return state_->layout; }
   bool trainable() const { return state_->trainable; }
   operator Var() const { return state_ ? Var(state_->value, state_->node) : Var(); }
+  // As a layer multiplies by it whose activations are `dtype`: the value, or its copy rounded to that dtype where
+  // Parameters::compute_in() keeps one, made anew if the value was written since. The gradient is the parameter's.
+  Var in(Dtype dtype) const;
+  Dtype compute_dtype() const { return (state_->rounded ? state_->rounded : state_->value).dtype(); }
 
  private:
   friend class Parameters;
@@ -82,6 +89,13 @@ class Parameters {
   void to(Device device) { set_values(values_.to(device)); }  // before gradients are required
   Tensor trainable(const Tensor& arena) const;                // the part of an arena that training changes
 
+  // What layers compute in: the values' own dtype (the default), or bf16 on CUDA. Then a third arena holds the values
+  // rounded, for Parameter::in().
+  void compute_in(Dtype);
+  const Tensor& rounded() const { return rounded_; }  // undefined where layers compute in the values' own dtype
+  void round() const;                                 // what is out of date
+  void mark_rounded() const;                          // the optimizer has written values and rounded ones together
+
   // Wanting gradients is off after allocate(): a network that only samples keeps none.
   void require_gradients(bool);
   void clear_gradients();     // the next backward pass overwrites; memory is not touched
@@ -100,7 +114,7 @@ class Parameters {
                  const std::string& file) const;
 
  private:
-  Tensor slice(const Tensor& arena, const Parameter&) const;
+  Tensor slice(const Tensor& arena, const Parameter&) const;  // undefined of none
   std::string current_name(const std::string& name_in_file) const;
   std::map<std::string, std::string> names_in_file(const std::map<std::string, Shape>& present,
                                                    const std::string& file) const;
@@ -110,7 +124,7 @@ class Parameters {
   std::map<std::string, size_t> by_name_;
   std::map<std::string, std::string> old_paths_;
   int64_t trainable_ = 0;  // elements of the arena's front
-  Tensor values_, gradients_;
+  Tensor values_, gradients_, rounded_;
 };
 
 // Where in a tree of modules we are.

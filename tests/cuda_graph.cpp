@@ -1,71 +1,19 @@
 #include <limits>
 
-#include "diffusion/training/trainer.h"
 #include "kernels/dropout.h"
 #include "kernels/recorded_work.h"
-#include "tensor/random.h"
 #include "tests/catch.h"
 #include "tests/compare.h"
 #include "tests/rung_guard.h"
+#include "tests/tiny_training.h"
 
 // Training steps captured as CUDA graphs, on a GPU or on the emulator.
 
 namespace stipple {
 namespace {
 
-// Dropout, attention, classes: everything random or looked up in a step.
-std::unique_ptr<Pipeline> tiny_pipeline() {
-  UNet2DConfig c;
-  c.sample_height = c.sample_width = 8;
-  c.in_channels = 2;  // a picture and a plane of its class
-  c.out_channels = 1;
-  c.down_block_types = {"DownBlock2D", "AttnDownBlock2D"};
-  c.up_block_types = {"AttnUpBlock2D", "UpBlock2D"};
-  c.block_out_channels = {8, 16};
-  c.layers_per_block = 1;
-  c.norm_num_groups = 4;
-  c.attention_head_dim = 8;
-  c.dropout = 0.2;
-  ConditioningConfig classes;
-  classes.kind = ClassConditioning::channels;
-  classes.classes = 3;
-  classes.planes = 1;
-  auto pipeline = std::make_unique<Pipeline>(c, classes, SchedulerConfig{});
-  PhiloxGenerator initial(1);
-  pipeline->parameters.initialize(initial);
-  pipeline->parameters.to(Device::cuda);
-  return pipeline;
-}
-
-TrainingBatch tiny_batch(uint64_t seed, int64_t images) {
-  PhiloxGenerator generator(seed);
-  TrainingBatch made;
-  made.clean = uniform(generator, {images, 8, 8, 1});
-  made.noise = normal(generator, {images, 8, 8, 1});
-  made.timesteps = integers(generator, {images}, 0, 1000);
-  made.labels = integers(generator, {images}, 0, 3);
-  made.dropout_seed = seed;
-  return made;
-}
-
-struct Training {
-  std::unique_ptr<Pipeline> pipeline = tiny_pipeline();
-  Trainer trainer;
-
-  Training() : trainer(*pipeline, options()) {}
-  static OptimizerOptions options() {
-    OptimizerOptions o{.learning_rate = 1e-2, .schedule = {"cosine", 5, 20}, .max_grad_norm = 0.5};
-    o.use_ema = true;
-    return o;
-  }
-  StepReport step(int64_t micro_batches, int64_t images) {
-    const uint64_t seed = 100 * static_cast<uint64_t>(trainer.steps());
-    return trainer.step(micro_batches, [&](int64_t i) { return tiny_batch(seed + static_cast<uint64_t>(i), images); });
-  }
-};
-
 // Epochs of six steps of two micro-batches, whose last one has one.
-std::vector<StepReport> train(Training& t, int64_t steps) {
+std::vector<StepReport> train(TinyTraining& t, int64_t steps) {
   std::vector<StepReport> reports;
   for (int64_t i = 0; i < steps; ++i) reports.push_back(i % 6 == 5 ? t.step(1, 1) : t.step(2, 1));
   return reports;
@@ -74,7 +22,9 @@ std::vector<StepReport> train(Training& t, int64_t steps) {
 }  // namespace
 
 TEST_CASE("20 steps with a CUDA graph are 20 steps without, bit for bit", "[cuda][training]") {
-  Training captured, plain;
+  const MixedPrecision precision = GENERATE(MixedPrecision::no, MixedPrecision::bf16);
+  INFO("--mixed-precision " << name_of(precision));
+  TinyTraining captured(precision), plain(precision);
   const std::vector<StepReport> with = train(captured, 20);
   const RungGuard guard("CUDA_GRAPH", "off");
   const std::vector<StepReport> without = train(plain, 20);
@@ -88,10 +38,12 @@ TEST_CASE("20 steps with a CUDA graph are 20 steps without, bit for bit", "[cuda
   CHECK(same(captured.pipeline->parameters.values(), plain.pipeline->parameters.values()));
   CHECK(same(captured.trainer.ema(), plain.trainer.ema()));
   CHECK(same(captured.trainer.adam().second_moment(), plain.trainer.adam().second_moment()));
+  if (precision == MixedPrecision::bf16)
+    CHECK(same(captured.pipeline->parameters.rounded(), plain.pipeline->parameters.rounded()));
 }
 
 TEST_CASE("a captured step that is not finite changes nothing, and is not counted", "[cuda][training]") {
-  Training t;
+  TinyTraining t(MixedPrecision::bf16);
   train(t, 3);
   const Tensor before = t.pipeline->parameters.values().to(Device::cpu).clone();
   const auto poisoned = [&](int64_t i) {

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cmath>
+
 #include "kernels/adamw.h"
 #include "kernels/cuda/precision.h"
 #include "kernels/fourier_embedding.h"
@@ -17,43 +20,63 @@ Tensor on_cuda(const Tensor& x) { return x.to(Device::cuda); }
 
 Tensor back(const Tensor& x) { return x.to(Device::cpu); }
 
-// Everything a step of the optimizer works on.
-struct Arenas {
-  Tensor parameters, m, v, ema, gradients;
+// Everything a step of the optimizer works on; the second moments are positive.
+AdamWArenas random_arenas(int64_t n) {
+  return {.parameters = random_tensor({n}, 1),
+          .m = random_tensor({n}, 2),
+          .v = random_tensor({n}, 3, 0.1f, 1),
+          .gradients = random_tensor({n}, 5),
+          .ema = random_tensor({n}, 4)};
+}
 
-  explicit Arenas(int64_t n)
-      : parameters(random_tensor({n}, 1)),
-        m(random_tensor({n}, 2)),
-        v(random_tensor({n}, 3, 0.1f, 1)),  // positive
-        ema(random_tensor({n}, 4)),
-        gradients(random_tensor({n}, 5)) {}
-  Arenas(const Arenas& a, Device device)
-      : parameters(a.parameters.clone().to(device)),
-        m(a.m.clone().to(device)),
-        v(a.v.clone().to(device)),
-        ema(a.ema.clone().to(device)),
-        gradients(a.gradients.clone().to(device)) {}
-
-  void step(const AdamWOptions& o) const { kernels::adamw(parameters, m, v, ema, gradients, o); }
-};
+AdamWArenas on_cuda(const AdamWArenas& a) {
+  return {.parameters = on_cuda(a.parameters),
+          .m = on_cuda(a.m),
+          .v = on_cuda(a.v),
+          .gradients = on_cuda(a.gradients),
+          .ema = on_cuda(a.ema),
+          .rounded = Tensor(a.parameters.shape(), Dtype::bf16, Device::cuda)};
+}
 
 void check_step(int64_t n, const AdamWOptions& o) {
-  const Arenas start(n), cpu(start, Device::cpu), cuda(start, Device::cuda);
-  cpu.step(o);
-  cuda.step(o);
+  const AdamWArenas cpu = random_arenas(n), cuda = on_cuda(cpu);
+  kernels::adamw(cpu, o);
+  kernels::adamw(cuda, o);
   CHECK(relative_error(back(cuda.parameters), cpu.parameters) <= 1e-6);
   CHECK(relative_error(back(cuda.m), cpu.m) <= 1e-6);
   CHECK(relative_error(back(cuda.v), cpu.v) <= 1e-6);
   CHECK(relative_error(back(cuda.ema), cpu.ema) <= 1e-6);
+  CHECK(same_bits(back(cuda.rounded), back(cuda.parameters).to(Dtype::bf16)));
+}
+
+// The same step in the form a graph holds: clipped on the GPU, and none where the loss is not finite.
+void check_clipped_step(int64_t n, double max_grad_norm) {
+  AdamWOptions o{.lr = 0.1, .step = 3, .ema_decay = 0.9};
+  const AdamWArenas cpu = random_arenas(n), cuda = on_cuda(cpu);
+  const Tensor numbers = on_cuda(kernels::adamw_numbers(o, max_grad_norm)), squared_norm({}, Dtype::f32, Device::cuda);
+  kernels::clipped_adamw(cuda, numbers, Tensor::full({}, 1, Dtype::f32, Device::cuda), squared_norm);
+  const double norm = std::sqrt(kernels::squared_norm(cpu.gradients));
+  o.gradient_scale = std::min(1.0, max_grad_norm / (norm + 1e-6));
+  kernels::adamw(cpu, o);
+  CHECK(squared_norm.item<float>() == Approx(norm * norm).epsilon(1e-6));
+  CHECK(relative_error(back(cuda.parameters), cpu.parameters) <= 1e-6);
+  CHECK(relative_error(back(cuda.ema), cpu.ema) <= 1e-6);
+  CHECK(same_bits(back(cuda.rounded), back(cuda.parameters).to(Dtype::bf16)));
+  const Tensor before = back(cuda.rounded).clone();
+  kernels::clipped_adamw(cuda, numbers, Tensor::full({}, NAN, Dtype::f32, Device::cuda), squared_norm);
+  CHECK(same_bits(back(cuda.rounded), before));
+  CHECK(relative_error(back(cuda.parameters), cpu.parameters) <= 1e-6);
 }
 
 }  // namespace
 
-TEST_CASE("adamw on CUDA takes the CPU's step", "[cuda]") {
+TEST_CASE("adamw on CUDA takes the CPU's step, and rounds what it writes", "[cuda][adamw]") {
   for (const int64_t n : {1, 3, 16, 1023, 5000}) {
     INFO(n << " parameters");
     check_step(n, {.lr = 0.1, .step = 3, .gradient_scale = 0.3, .ema_decay = 0.9});
     check_step(n, {.weight_decay = 0.2, .decoupled = false});
+    check_clipped_step(n, 0.5);
+    check_clipped_step(n, 1e6);
   }
 }
 

@@ -24,6 +24,7 @@ const std::vector<OnCuda> kOnCuda = {
     {"sum", true},
     {"group_norm", true},
     {"absolute", true},
+    {"cast", true},
     {"clamp", true},
     {"softmax", true},
     {"mse", true},

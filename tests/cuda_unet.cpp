@@ -13,6 +13,7 @@
 #include "tests/catch.h"
 #include "tests/compare.h"
 #include "tests/forward_fixture.h"
+#include "tests/small_unet.h"
 
 // Whole networks on CUDA against the CPU: forward and every gradient, training, sampling.
 
@@ -52,43 +53,13 @@ std::pair<std::string, double> worst(const NamedTensors& cuda, const NamedTensor
   return found;
 }
 
-// 16 and 32 channels, attention at the lower level and in the middle, pictures of 16x16.
-UNet2DConfig small_unet() {
-  UNet2DConfig c;
-  c.sample_height = c.sample_width = 16;
-  c.in_channels = c.out_channels = 1;
-  c.down_block_types = {"DownBlock2D", "AttnDownBlock2D"};
-  c.up_block_types = {"AttnUpBlock2D", "UpBlock2D"};
-  c.block_out_channels = {16, 32};
-  c.layers_per_block = 1;
-  c.norm_num_groups = 8;
-  return c;
-}
-
-std::unique_ptr<Pipeline> small_pipeline(Device device) {
-  auto pipeline = std::make_unique<Pipeline>(small_unet(), ConditioningConfig{}, SchedulerConfig{});
-  PhiloxGenerator initial(1);
-  pipeline->parameters.initialize(initial);
-  pipeline->parameters.to(device);
-  return pipeline;
-}
-
-TrainingBatch batch(int64_t step) {
-  PhiloxGenerator generator(100 + static_cast<uint64_t>(step));
-  TrainingBatch made;
-  made.clean = uniform(generator, {4, 16, 16, 1});
-  made.noise = normal(generator, {4, 16, 16, 1});
-  made.timesteps = integers(generator, {4}, 0, 1000);
-  return made;
-}
-
 std::vector<StepReport> train_on(Device device, int64_t steps) {
   const auto pipeline = small_pipeline(device);
   OptimizerOptions o{.learning_rate = 1e-3, .schedule = {"constant", 0, steps}};
   o.use_ema = true;
   Trainer trainer(*pipeline, o);
   std::vector<StepReport> reports;
-  for (int64_t i = 0; i < steps; ++i) reports.push_back(trainer.step(1, [i](int64_t) { return batch(i); }));
+  for (int64_t i = 0; i < steps; ++i) reports.push_back(trainer.step(1, [i](int64_t) { return small_batch(i); }));
   return reports;
 }
 

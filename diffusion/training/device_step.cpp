@@ -60,6 +60,7 @@ DeviceStep::DeviceStep(Pipeline& pipeline, Adam& adam, const Tensor& ema)
     : pipeline_(&pipeline), adam_(&adam), ema_(ema), loss_({}, Dtype::f32, Device::cuda) {}
 
 double DeviceStep::operator()(const std::vector<NoisyBatch>& batches) {
+  pipeline_->parameters.round();  // whoever wrote the weights since the last step; a graph does not look
   if (graph_fits(batches))
     launch(batches);
   else if (graphs_are_wanted() && alike(batches, before_))
@@ -100,6 +101,7 @@ void DeviceStep::launch(const std::vector<NoisyBatch>& batches) const {
   graph_->launch();
   for (const Tensor& written : {values_, ema_, adam_->first_moment(), adam_->second_moment()})
     written.mutable_bytes();  // who remembers versions is told: a launch writes what capturing wrote
+  pipeline_->parameters.mark_rounded();
 }
 
 }  // namespace stipple

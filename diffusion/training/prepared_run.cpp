@@ -15,6 +15,7 @@ constexpr uint64_t kNoiseStream = uint64_t{1} << 60;  // offset of the run's noi
 
 PreparedRun::PreparedRun(const TrainOptions& o, const TrainWatch& watch)
     : noise(o.seed, kNoiseStream), options_(o), watch_(watch) {
+  check_mixed_precision(o.mixed_precision, o.device);
   resume_ = check_output_folder(o, watch);
   open_network();
   if (o.replay.empty()) open_data();
@@ -149,6 +150,7 @@ void PreparedRun::open_trainer() {
   o.schedule.total_steps = total_steps;
   o.schedule.learning_rate = o.learning_rate;
   pipeline->parameters.to(options_.device);
+  set_mixed_precision(pipeline->parameters, options_.mixed_precision);
   trainer.emplace(*pipeline, o);
   pipeline->denoiser.unet.set_gradient_checkpointing(options_.gradient_checkpointing);
   if (!resume_) return;

@@ -60,6 +60,7 @@ RunSettings settings_of(const TrainOptions& o, const Dataset* data, int64_t tota
                 {"train-batch-size", text(o.train_batch_size)},
                 {"gradient-accumulation-steps", text(o.steps.gradient_accumulation_steps)},
                 {"label-dropout", text(o.steps.label_dropout)},
+                {"mixed-precision", name_of(o.mixed_precision)},
                 {"random-flip", text(o.random_flip)},
                 {"center-crop", text(o.dataset.fit == Fit::center_crop)},
                 {"number of pictures", text(data ? data->size() : 0)}};

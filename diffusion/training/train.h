@@ -6,6 +6,7 @@
 #include "diffusion/data/dataset.h"
 #include "diffusion/training/batch_source.h"
 #include "diffusion/training/trainer.h"
+#include "nn/mixed_precision.h"
 
 namespace stipple {
 
@@ -26,6 +27,7 @@ struct TrainOptions {
   std::optional<ClassConditioning> class_conditioning;  // unset: none, or what --from brings
   std::optional<int64_t> class_planes;                  // of conditioning by channels; unset: 4, or what --from brings
   bool gradient_checkpointing = false;
+  MixedPrecision mixed_precision = MixedPrecision::no;
   uint64_t seed = 0;
   Device device = Device::cpu;
 

@@ -37,19 +37,19 @@ void oracle(T* p, T* m, T* v, T* ema, const T* gradient, int64_t n, const simd::
 
 }  // namespace
 
-void adamw(const Tensor& parameters, const Tensor& m, const Tensor& v, const Tensor& ema, const Tensor& gradients,
-           const AdamWOptions& o) {
+void adamw(const AdamWArenas& arenas, const AdamWOptions& o) {
   const auto run = [&]<typename T>(T, auto* update) {
-    T *p = parameters.mutable_data<T>(), *first = m.mutable_data<T>(), *second = v.mutable_data<T>();
-    T* mean = o.ema_decay >= 0 ? ema.mutable_data<T>() : nullptr;
-    const T* g = gradients.data<T>();
+    T *p = arenas.parameters.mutable_data<T>(), *m = arenas.m.mutable_data<T>(), *v = arenas.v.mutable_data<T>();
+    T* ema = arenas.ema ? arenas.ema.mutable_data<T>() : nullptr;
+    const T* g = arenas.gradients.data<T>();
     const simd::AdamStep<T> k = constants<T>(o);
-    parallel_for_ranges(parameters.numel(), kPiece, [&](int64_t a, int64_t b) {
-      update(p + a, first + a, second + a, mean ? mean + a : nullptr, g + a, b - a, k);
+    parallel_for_ranges(arenas.parameters.numel(), kPiece, [&](int64_t a, int64_t b) {
+      update(p + a, m + a, v + a, ema ? ema + a : nullptr, g + a, b - a, k);
     });
   };
-  if (!use_oracle("ADAMW", parameters.dtype())) return run(float{}, simd::table().adamw);
-  for_real("adamw", parameters.dtype(), [&]<typename T>(T zero) { run(zero, oracle<T>); });
+  const Dtype dtype = arenas.parameters.dtype();
+  if (!use_oracle("ADAMW", dtype)) return run(float{}, simd::table().adamw);
+  for_real("adamw", dtype, [&]<typename T>(T zero) { run(zero, oracle<T>); });
 }
 
 void squared_norm(double& sum, const Tensor& x) {

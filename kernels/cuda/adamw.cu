@@ -3,10 +3,11 @@
 #include "kernels/cuda/sum_terms.h"
 #include "kernels/cuda/vector_access.h"
 
-// adamw: clip, AdamW and moving average in one pass, four neighbours a thread.
+// adamw: clip, AdamW, moving average and the parameters' copy in bf16 in one pass, four neighbours a thread.
 //
 // Idea    everything a parameter needs is read and written once, 16 bytes at a time: bound by memory.
-// Costs   p, m, v, g, ema read and p, m, v, ema written: 36 bytes a parameter, 28 without a moving average.
+// Costs   p, m, v, g, ema read and p, m, v, ema written: 36 bytes a parameter, 28 without a moving average; the copy, 2
+//         more. Rounded by a kernel of its own it would be 6.
 //         What changes from step to step is read from device memory: the host need not wait for the norm, and a graph
 //         that holds the step goes on with other learning rates.
 // Tried   nothing else: separate passes for clipping and for the average would move 20 bytes more.
@@ -29,6 +30,16 @@ __device__ void store_four(float* to, const Four& four, int count) {
   for (int i = 0; i < count; ++i) to[i] = four.of[i];
 }
 
+struct alignas(8) FourRounded {
+  __nv_bfloat16 of[4];
+};
+__device__ void store_rounded(__nv_bfloat16* to, const Four& four, int count) {
+  FourRounded rounded;
+  for (int i = 0; i < 4; ++i) rounded.of[i] = __float2bfloat16(four.of[i]);
+  if (count == 4) return store_vector(to, __builtin_bit_cast(uint2, rounded));
+  for (int i = 0; i < count; ++i) to[i] = rounded.of[i];
+}
+
 __device__ bool is_finite(float x) { return x - x == 0; }
 
 __device__ void update(float& p, float& m, float& v, float gradient, const AdamWNumbers& k) {
@@ -39,8 +50,8 @@ __device__ void update(float& p, float& m, float& v, float gradient, const AdamW
 }
 
 __global__ void adamw_kernel(float* __restrict__ parameters, float* __restrict__ moments, float* __restrict__ squares,
-                             float* __restrict__ ema, const float* __restrict__ gradients,
-                             const AdamWNumbers* __restrict__ numbers, int64_t n) {
+                             float* __restrict__ ema, __nv_bfloat16* __restrict__ rounded,
+                             const float* __restrict__ gradients, const AdamWNumbers* __restrict__ numbers, int64_t n) {
   const int64_t first = 4 * global_thread();
   const AdamWNumbers k = *numbers;
   if (first >= n || !is_finite(k.gradient_scale)) return;
@@ -53,6 +64,7 @@ __global__ void adamw_kernel(float* __restrict__ parameters, float* __restrict__
   store_four(parameters + first, p, count);
   store_four(moments + first, m, count);
   store_four(squares + first, v, count);
+  if (rounded) store_rounded(rounded + first, p, count);
   if (!ema) return;
   Four average = load_four(ema + first, count);
 #pragma unroll
@@ -77,28 +89,25 @@ AdamWNumbers* device_numbers(const Tensor& numbers) {
   return reinterpret_cast<AdamWNumbers*>(mutable_data<float>(numbers));
 }
 
-void step(const Tensor& parameters, const Tensor& m, const Tensor& v, const Tensor& ema, const Tensor& gradients,
-          const Tensor& numbers) {
-  const int64_t n = parameters.numel();
+void step(const AdamWArenas& a, const Tensor& numbers) {
+  const int64_t n = a.parameters.numel();
   if (n == 0) return;
-  launch(adamw_kernel, blocks_for(n, 4 * kThreads), kThreads, 0, mutable_data<float>(parameters),
-         mutable_data<float>(m), mutable_data<float>(v), mutable_data<float>(ema), data<float>(gradients),
-         device_numbers(numbers), n);
+  launch(adamw_kernel, blocks_for(n, 4 * kThreads), kThreads, 0, mutable_data<float>(a.parameters),
+         mutable_data<float>(a.m), mutable_data<float>(a.v), mutable_data<float>(a.ema),
+         mutable_data<__nv_bfloat16>(a.rounded), data<float>(a.gradients), device_numbers(numbers), n);
 }
 
 }  // namespace
 
-void adamw(const Tensor& parameters, const Tensor& m, const Tensor& v, const Tensor& ema, const Tensor& gradients,
-           const AdamWOptions& o) {
-  const Tensor numbers = kernels::adamw_numbers(o, 0).to(Device::cuda);
-  step(parameters, m, v, o.ema_decay >= 0 ? ema : Tensor(), gradients, numbers);
+void adamw(const AdamWArenas& arenas, const AdamWOptions& o) {
+  step(arenas, kernels::adamw_numbers(o, 0).to(Device::cuda));
 }
 
-void clipped_adamw(const Tensor& parameters, const Tensor& m, const Tensor& v, const Tensor& ema,
-                   const Tensor& gradients, const Tensor& numbers, const Tensor& loss, const Tensor& squared_norm) {
-  sum_terms(Square{data<float>(gradients)}, gradients.numel(), Scaled<float>{mutable_data<float>(squared_norm), 1});
+void clipped_adamw(const AdamWArenas& arenas, const Tensor& numbers, const Tensor& loss, const Tensor& squared_norm) {
+  sum_terms(Square{data<float>(arenas.gradients)}, arenas.gradients.numel(),
+            Scaled<float>{mutable_data<float>(squared_norm), 1});
   launch(clip_kernel, dim3(1), dim3(1), 0, device_numbers(numbers), data<float>(loss), data<float>(squared_norm));
-  step(parameters, m, v, ema, gradients, numbers);
+  step(arenas, numbers);
 }
 
 void squared_norm(double& sum, const Tensor& x) {

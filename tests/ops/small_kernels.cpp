@@ -39,7 +39,7 @@ struct ScalarAdam {
     const double unbiased = m / (1 - std::pow(o.beta1, o.step)),
                  spread = std::sqrt(v / (1 - std::pow(o.beta2, o.step)));
     p -= o.lr * unbiased / (spread + o.eps);
-    if (o.ema_decay >= 0) ema = o.ema_decay * ema + (1 - o.ema_decay) * p;
+    ema = o.ema_decay * ema + (1 - o.ema_decay) * p;
   }
 };
 
@@ -51,7 +51,7 @@ void check_adamw(AdamWOptions o, Dtype dtype) {
   for (const float x : start.to_vector<float>()) expected.push_back({x});
   for (o.step = 1; o.step <= 5; ++o.step) {
     const Tensor gradient = random_tensor({n}, 10 + o.step, 0.1f);
-    kernels::adamw(p, m, v, ema, gradient.to(dtype), o);
+    kernels::adamw({p, m, v, gradient.to(dtype), ema}, o);
     for (int64_t i = 0; i < n; ++i) expected[i].step(gradient.data<float>()[i], o);
   }
   Tensor expected_p({n}, Dtype::f64), expected_ema({n}, Dtype::f64);
@@ -76,9 +76,11 @@ TEST_CASE("adamw does to every element what the formula says", "[adamw]") {
 
 TEST_CASE("adamw refuses arenas that do not fit, and step 0", "[adamw]") {
   const Tensor x = Tensor::zeros({4}), other = Tensor::zeros({5});
-  CHECK_THROWS_WITH(kernels::adamw(x, x, other, {}, x, {}), Contains("second moment f32[5]"));
-  CHECK_THROWS_WITH(kernels::adamw(x, x, x, {}, x, {.step = 0}), Contains("count from 1"));
-  CHECK_THROWS_WITH(kernels::adamw(x, x, x, {}, x, {.ema_decay = 0.9}), Contains("moving average undefined"));
+  CHECK_THROWS_WITH(kernels::adamw({x, x, other, x}, {}), Contains("second moment f32[5]"));
+  CHECK_THROWS_WITH(kernels::adamw({x, x, x, x}, {.step = 0}), Contains("count from 1"));
+  CHECK_THROWS_WITH(kernels::adamw({x, x, x, x, other}, {}), Contains("moving average f32[5]"));
+  CHECK_THROWS_WITH(kernels::adamw({x, x, x, x, {}, x}, {}), Contains("rounded copy f32[4]"));
+  CHECK_THROWS_WITH(kernels::adamw({x, x, x, x, {}, x.to(Dtype::bf16)}, {}), Contains("on cpu have no rounded copy"));
 }
 
 TEST_CASE("squared_norm and mse are the same bits from any number of threads", "[loss][adamw]") {
