@@ -7,6 +7,7 @@
 #include "tensor/file.h"
 #include "tensor/torch_random.h"
 #include "tests/op_cases.h"
+#include "tests/recorded_operations.h"
 
 namespace stipple {
 namespace {
@@ -39,35 +40,40 @@ Tensor labels_for(const UNet2DConfig& c, int64_t batch) {
 }
 
 // One training step's forward pass on the smallest picture that the network takes.
-void run_once(const UNet2DConfig& config, bool checkpointing) {
+void run_once(const UNet2DConfig& config, bool checkpointing, Device device, Dtype compute) {
   Parameters parameters;
   UNet2DModel net(Scope(parameters), config);
-  parameters.allocate();
+  parameters.allocate(Dtype::f32, device);
   parameters.values().fill(0);
+  parameters.compute_in(compute);
   parameters.require_gradients(true);
   net.set_gradient_checkpointing(checkpointing);
   const RandomStream stream(RandomPosition{});
   const int64_t size = config.size_divisor();
-  const Var prediction =
-      net(Tensor::zeros({1, size, size, config.in_channels}), Tensor::full({1}, 3, Dtype::i64), labels_for(config, 1));
-  mse(prediction, Tensor::zeros(prediction.shape()));
+  const Var prediction = net(Tensor::zeros({1, size, size, config.in_channels}, Dtype::f32, device),
+                             Tensor::full({1}, 3, Dtype::i64, device), labels_for(config, 1).to(device));
+  mse(prediction, Tensor::zeros(prediction.shape(), Dtype::f32, device));
 }
 
 }  // namespace
 
-TEST_CASE("every operation that a U-Net records has cases in tests/ops", "[unet][ops]") {
-  const std::set<std::string> checked = checked_operations();
-  std::set<std::string> recorded;
+std::map<std::string, std::string> operations_of_unets(Device device, Dtype compute) {
+  std::map<std::string, std::string> recorded;
   for (const auto& [name, config] : fixture_configs())
     for (const bool checkpointing : {false, true}) {
-      INFO(name);
-      const OperationWatch watch([&](const std::string& operation) {
-        INFO(operation);
-        CHECK(checked.count(operation) == 1);
-        recorded.insert(operation);
-      });
-      run_once(config, checkpointing);
+      const OperationWatch watch([&, network = name](const std::string& operation) { recorded[operation] = network; });
+      run_once(config, checkpointing, device, compute);
     }
+  return recorded;
+}
+
+TEST_CASE("every operation that a U-Net records has cases in tests/ops", "[unet][ops]") {
+  const std::set<std::string> checked = checked_operations();
+  const auto recorded = operations_of_unets(Device::cpu, Dtype::f32);
+  for (const auto& [operation, network] : recorded) {
+    INFO(operation << ", recorded by " << network);
+    CHECK(checked.count(operation) == 1);
+  }
   for (const char* expected : {"conv2d", "group_norm", "linear", "attention", "embedding", "concat_channels",
                                "checkpoint", "dropout", "fir_downsample", "fir_upsample"})
     CHECK(recorded.count(expected) == 1);
