@@ -37,7 +37,8 @@ Tensor adamw_numbers(const AdamWOptions& o, double max_grad_norm) {
   return Tensor::of<float>({kAdamWNumbers}, std::span(reinterpret_cast<const float*>(&numbers), kAdamWNumbers));
 }
 
-void clipped_adamw(const AdamWArenas& arenas, const Tensor& numbers, const Tensor& loss, const Tensor& squared_norm) {
+void clipped_adamw(const AdamWArenas& arenas, const Tensor& numbers, [[maybe_unused]] const Tensor& loss,
+                   [[maybe_unused]] const Tensor& squared_norm) {
   check_arenas(arenas);
   check(numbers.numel() == kAdamWNumbers, "adamw: {} is not adamw_numbers()", describe(numbers));
 #ifdef STIPPLE_CUDA

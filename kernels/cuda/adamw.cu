@@ -15,19 +15,23 @@
 namespace stipple::cuda {
 namespace {
 
-// Four neighbours of an arena; `count` of them are there.
+// Four neighbours of an arena; `count` of them are there. Loops have known ends: arrays then stay in registers.
 struct Four {
   float of[4];
 };
 __device__ Four load_four(const float* from, int count) {
   if (count == 4) return __builtin_bit_cast(Four, load_vector<float4>(from));
   Four four{};
-  for (int i = 0; i < count; ++i) four.of[i] = from[i];
+#pragma unroll
+  for (int i = 0; i < 3; ++i)
+    if (i < count) four.of[i] = from[i];
   return four;
 }
 __device__ void store_four(float* to, const Four& four, int count) {
   if (count == 4) return store_vector(to, __builtin_bit_cast(float4, four));
-  for (int i = 0; i < count; ++i) to[i] = four.of[i];
+#pragma unroll
+  for (int i = 0; i < 3; ++i)
+    if (i < count) to[i] = four.of[i];
 }
 
 struct alignas(8) FourRounded {
@@ -35,9 +39,12 @@ struct alignas(8) FourRounded {
 };
 __device__ void store_rounded(__nv_bfloat16* to, const Four& four, int count) {
   FourRounded rounded;
+#pragma unroll
   for (int i = 0; i < 4; ++i) rounded.of[i] = __float2bfloat16(four.of[i]);
   if (count == 4) return store_vector(to, __builtin_bit_cast(uint2, rounded));
-  for (int i = 0; i < count; ++i) to[i] = rounded.of[i];
+#pragma unroll
+  for (int i = 0; i < 3; ++i)
+    if (i < count) to[i] = rounded.of[i];
 }
 
 __device__ bool is_finite(float x) { return x - x == 0; }
