@@ -32,10 +32,13 @@ OpCase of_one(const Map& m, Var (*operation)(const Var&)) {
   return {.inputs = {normal(m.shape())}, .call = [=](auto& in) { return operation(in[0]); }};
 }
 
+// As in a ResNet block: with a time embedding, a residual and a division.
 OpCase conv2d_case(const Map& m) {
   const int64_t filters = m.affordable(m.c);
-  return {.inputs = {normal(m.shape()), normal({filters, 3, 3, m.c}), parameter({filters})}, .call = [](auto& in) {
-            return conv2d(in[0], in[1], in[2], {1, Padding::same(1)});
+  return {.inputs = {normal(m.shape()), normal({filters, 3, 3, m.c}), parameter({filters}), normal({m.n, filters}),
+                     normal(m.with_channels(filters))},
+          .call = [](auto& in) {
+            return conv2d(in[0], in[1], {in[2], in[3], in[4], 1.4}, {1, Padding::same(1)});
           }};
 }
 
@@ -118,7 +121,7 @@ const std::map<std::string, Case>& cases() {
 // What is f32 whatever the layers compute in, and what is not arithmetic.
 const std::set<std::string> kInF32 = {"mse", "embedding", "divide"}, kNoArithmetic = {"checkpoint"};
 
-// A second backward pass adds to the f32 gradients of the first.
+// A second backward pass adds to the f32 gradients of the first; inputs 1 and 2 are the parameters.
 void check_adds(const OpCase& c) {
   std::vector<Var> in;
   for (const Tensor& x : make_inputs(c, Dtype::bf16)) in.push_back(leaf(x.to(Device::cuda)));
@@ -127,7 +130,7 @@ void check_adds(const OpCase& c) {
   std::vector<Tensor> once;
   for (const Var& x : in) once.push_back(x.gradient().to(Device::cpu).clone());
   backward(again);
-  for (size_t i = 1; i < in.size(); ++i) {
+  for (const size_t i : {1, 2}) {
     CHECK(in[i].gradient().dtype() == Dtype::f32);
     CHECK(relative_error(in[i].gradient().to(Device::cpu), kernels::affine(once[i], 2, 0)) <= 1e-6);
   }
