@@ -39,6 +39,15 @@ void FilmOptions::add_to(CLI::App& c) {
       ->group(group);
 }
 
+void FilmOptions::check_apart(const std::vector<OutputFile>& others) const {
+  for (const OutputFile& other : others) {
+    const fs::path file = other.path, folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
+    const bool inside = !frames.empty() && fs::weakly_canonical(folder) == fs::weakly_canonical(without_slash(frames));
+    if (inside && file.filename().string().starts_with("frame-") && file.extension() == ".png")
+      fail_usage("{} {}: that name is for a picture of --frames {}", other.flag, other.path, frames);
+  }
+}
+
 std::vector<OutputFile> FilmOptions::outputs() const {
   std::vector<OutputFile> outputs;
   if (!strip.empty()) outputs.push_back({"--strip", strip});

@@ -14,6 +14,8 @@ struct FilmOptions {
   bool wanted() const { return !strip.empty() || !frames.empty() || !gif.empty(); }
   std::vector<OutputFile> outputs() const;
   void check_outputs() const;  // throws what writing would throw
+  // Wrong usage where one of them has the name of a frame, in the folder of --frames.
+  void check_apart(const std::vector<OutputFile>&) const;
   std::vector<std::string> write(const Film&, int64_t nrow) const;
 };
 

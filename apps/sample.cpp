@@ -85,6 +85,7 @@ void check_distinct_outputs(const SampleCommand& o, int64_t count) {
   if (!o.generate.trajectory_file.empty()) outputs.push_back({"--trajectory", o.generate.trajectory_file});
   for (const OutputFile& output : o.film.outputs()) outputs.push_back(output);
   check_distinct(outputs);
+  o.film.check_apart(outputs);
 }
 
 std::vector<std::string> write_images(const SampleCommand& o, const Tensor& images, int64_t classes) {

@@ -60,17 +60,20 @@ void add_step_options(CLI::App& c, StepOptions& o) {
        "--use-clipped-model-output", [&o] { o.use_clipped_model_output = true; },
        "DDIM: recompute the noise from the clipped image")
       ->group(group);
-  c.add_option("--s-churn", o.s_churn, "Euler: noise added before steps (default 0)")
-      ->check(number_of_0_or_more())
-      ->group(group);
+  CLI::Option* churn = c.add_option("--s-churn", o.s_churn, "Euler: noise added before steps (default 0)")
+                           ->check(number_of_0_or_more())
+                           ->group(group);
   c.add_option("--s-tmin", o.s_tmin, "Euler: from this sigma on (default 0)")
       ->check(number_of_0_or_more())
+      ->needs(churn)
       ->group(group);
   c.add_option("--s-tmax", o.s_tmax, "Euler: up to this sigma (default: any)")
       ->check(number_of_0_or_more_or_inf())
+      ->needs(churn)
       ->group(group);
   c.add_option("--s-noise", o.s_noise, "Euler: that noise's deviation (default 1)")
       ->check(number_of_0_or_more())
+      ->needs(churn)
       ->group(group);
 }
 

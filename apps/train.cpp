@@ -36,7 +36,8 @@ void add_network_flags(CLI::App& c, TrainCommand& o) {
   c.add_option("--from", o.train.from, "pipeline folder to fine-tune");
   c.add_option("--config", o.train.config, "config.json of a new U-Net (default: derived from the resolution)")
       ->excludes("--from");
-  c.add_option("--class-conditioning", o.class_conditioning, "how classes enter: none, embedding, channels")
+  c.add_option("--class-conditioning", o.class_conditioning,
+               "how classes enter: none, embedding, channels (not for diffusers)")
       ->check(CLI::IsMember({"none", "embedding", "channels"}));
   c.add_option("--class-planes", o.train.class_planes, "planes of class conditioning by channels (default 4)")
       ->check(CLI::Range(1, 1024));

@@ -61,6 +61,21 @@ TEST_CASE("outputs into folders that do not exist are refused before the work", 
   CHECK_FALSE(fs::exists(folder / "none"));
 }
 
+TEST_CASE("no output may have the name of a frame", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_pipeline(folder / "model");
+  fs::create_directory(folder / "film");
+  const std::pair<const char*, const char*> cases[] = {
+      {"g.png --frames film --strip film/frame-000.png", "--strip film/frame-000.png: that name is for a picture"},
+      {"g.png --frames film/ --trajectory film/../film/frame-7.png",
+       "--trajectory film/../film/frame-7.png: that name"},
+      {"film/frame.png --separate --frames film", "--out film/frame-0000.png: that name"}};
+  for (const auto& [flags, reason] : cases)
+    check_refused(run_command(words(kSample) + flags, folder.path()), 2, reason);
+  CHECK(fs::is_empty(folder / "film"));
+  CHECK(run_command(words(kSample) + "film/g.png --frames film --strip film/strip.png", folder.path()).status == 0);
+}
+
 TEST_CASE("a full device fails the command", "[command]") {
   const ScratchFolder folder;
   write_tiny_pipeline(folder / "model");
@@ -119,6 +134,23 @@ TEST_CASE("a folder that holds a run is taken only if told", "[command]") {
   CHECK(fs::exists(folder / "run/model_index.json"));  // a new run that cannot begin removes nothing
   CHECK(run_command(tiny_train("run", 1) + "--overwrite-output-dir", folder.path()).status == 0);
   CHECK(read_file(folder / "run/notes.txt") == "mine");
+}
+
+TEST_CASE("what no run wrote is replaced only if told", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_data(folder);
+  fs::create_directory(folder / "run");
+  for (const char* entry : {"loss.png", "samples", "unet"}) {
+    const std::string path = folder / (std::string("run/") + entry);
+    write_file_atomically(path, "mine");
+    for (const char* flags : {"", "--resume-from-checkpoint latest"})
+      check_refused(run_command(tiny_train("run", 1) + flags, folder.path()), 1, entry);
+    CHECK(read_file(path) == "mine");
+    fs::remove(path);
+  }
+  write_file_atomically(folder / "run/loss.png", "mine");
+  CHECK(run_command(tiny_train("run", 1) + "--overwrite-output-dir", folder.path()).status == 0);
+  CHECK(read_file(folder / "run/loss.png") != "mine");
 }
 
 TEST_CASE("resuming needs a checkpoint, except from `latest`", "[command]") {

@@ -60,10 +60,12 @@ TEST_CASE("a sample grid that cannot be drawn is refused before the first step",
 TEST_CASE("the pipeline is saved before the last grid is drawn", "[command]") {
   const ScratchFolder folder;
   write_tiny_data(folder);
-  fs::create_directory(folder / "run");
+  train_well(tiny_train("run", 1) + "--checkpointing-steps 1", folder);
+  fs::remove(folder / "run/model_index.json");
   write_file_atomically(folder / "run/samples", "in the way of a folder");
-  const CommandResult result =
-      run_command(tiny_train("run", 2) + "--sample-count 1 --sample-steps 2 --save-images-epochs 0", folder.path());
+  const CommandResult result = run_command(
+      tiny_train("run", 2) + "--resume-from-checkpoint latest --sample-count 1 --sample-steps 2 --save-images-epochs 0",
+      folder.path());
   CHECK(result.status == 1);
   CHECK(fs::exists(folder / "run/model_index.json"));
 }
@@ -193,4 +195,15 @@ TEST_CASE("a network's sample_size holds, or another is asked for and said", "[c
   train_well(tiny_train("oblong", 1) + "--data wide --sample-count 2 --sample-steps 2", folder);
   train_well(words("train --from oblong --data wide --out tuned --max-train-steps 1 --sample-count 0"), folder);
   CHECK_THAT(read_file(folder / "tuned/unet/config.json"), Contains("\"sample_size\": [\n"));
+}
+
+TEST_CASE("a network that takes classes says what diffusers cannot do with it", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_data(folder);
+  const auto train = [&](const std::string& kind) {
+    return train_well(tiny_train(kind, 1) + ("--class-conditioning " + kind), folder);
+  };
+  CHECK_THAT(train("none"), !Contains("diffusers"));
+  CHECK_THAT(train("embedding"), Contains("hand class_labels to the unet yourself"));
+  CHECK_THAT(train("channels"), Contains("classes as channels are this program's own"));
 }

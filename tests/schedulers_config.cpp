@@ -123,6 +123,12 @@ TEST_CASE("a null is false or nothing where diffusers can draw, and elsewhere an
   refused("DDPMScheduler", "sample_max_value", ", \"thresholding\": true");
   for (const char* key : {"solver_order", "algorithm_type", "solver_type", "final_sigmas_type", "lambda_min_clipped"})
     refused("DPMSolverMultistepScheduler", key);
+  CHECK(same(read("DPMSolverMultistepScheduler", "use_lu_lambdas")));
+  CHECK(same(read("DDPMScheduler", "use_karras_sigmas")));
+  for (const char* class_name : {"DPMSolverMultistepScheduler", "EulerDiscreteScheduler", "HeunDiscreteScheduler"})
+    for (const char* key : {"use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"})
+      CHECK(
+          mentions(message_of([&] { read(class_name, key); }), std::string(key) + " is null, expected true or false"));
 }
 
 TEST_CASE("configurations are converted between classes as diffusers converts them", "[schedulers]") {

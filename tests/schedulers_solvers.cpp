@@ -189,6 +189,14 @@ TEST_CASE("sigmas of a schedule lead to its timesteps and back", "[schedulers]")
   CHECK(SigmaTable(NoiseSchedule(config)).largest() == Approx(4096));
 }
 
+TEST_CASE("Euler takes no options of a noise that it does not add", "[schedulers]") {
+  const auto euler = [](const StepOptions& o) { make_sampler("euler", SchedulerConfig{}, 5, o); };
+  CHECK_NOTHROW(euler({.s_churn = 1, .s_tmin = 1, .s_noise = 1.1}));
+  for (const StepOptions& o :
+       {StepOptions{.s_tmin = 1}, StepOptions{.s_churn = 0, .s_tmax = 9}, StepOptions{.s_noise = 2}})
+    CHECK(mentions(message_of([&] { euler(o); }), "without s_churn above 0 there is none"));
+}
+
 // diffusers takes the root of a rounding below zero there.
 TEST_CASE("DPM-Solver's last step draws no noise where its sigmas already end at sigma_min", "[schedulers]") {
   SchedulerConfig config = solver();

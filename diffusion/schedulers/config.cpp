@@ -136,6 +136,11 @@ bool read_null(std::optional<T>& to) {
   return true;
 }
 
+// diffusers adds these up, to see that one is true at most; None it cannot add.
+bool is_counted(const std::string& key) {
+  return key == "use_karras_sigmas" || key == "use_exponential_sigmas" || key == "use_beta_sigmas";
+}
+
 // What nobody reads as long as something else is so, and names of which None is one.
 bool may_be_null(const SchedulerConfig& c, const std::string& key) {
   if (key == "steps_offset") return c.timestep_spacing != "leading";
@@ -259,7 +264,8 @@ SchedulerConfig SchedulerConfig::from_json(const std::string& text, const std::s
     const auto found = object.find(key.name);
     if (found == object.end() || (found->is_null() && !(key.known & class_bit(config.class_name)))) return;
     if (found->is_null() && may_be_null(config, key.name)) return;
-    if (!found->is_null() || !read_null(config.*member)) read_checked(*found, key.name, config.*member, file);
+    const bool read_as_null = found->is_null() && !is_counted(key.name) && read_null(config.*member);
+    if (!read_as_null) read_checked(*found, key.name, config.*member, file);
     config.given.insert(key.name);
   });
   check_off(object, file);

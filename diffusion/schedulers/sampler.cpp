@@ -55,6 +55,9 @@ void check_options(const std::string& class_name, const StepOptions& o) {
   only(o.s_tmin.has_value(), "s_tmin", "EulerDiscreteScheduler");
   only(o.s_tmax.has_value(), "s_tmax", "EulerDiscreteScheduler");
   only(o.s_noise.has_value(), "s_noise", "EulerDiscreteScheduler");
+  check(o.s_churn.value_or(0) > 0 || !(o.s_tmin || o.s_tmax || o.s_noise),
+        "{}: s_tmin, s_tmax and s_noise are about the noise that s_churn adds; without s_churn above 0 there is none",
+        class_name);
 }
 
 // A state that is noise only says nothing of the clean image: (x - noise) / 0 is infinite. Clipped, that is an end of the

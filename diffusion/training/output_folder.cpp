@@ -17,6 +17,16 @@ bool holds_a_run(const fs::path& dir) {
   return fs::exists(dir / "metrics.jsonl") || fs::exists(dir / "model_index.json") || !list_checkpoints(dir).empty();
 }
 
+// What the run would replace though no run wrote it: somebody else's.
+void check_nothing_foreign(const fs::path& dir) {
+  if (holds_a_run(dir)) return;
+  for (const char* entry : kOwnEntries)
+    check(!fs::exists(dir / entry),
+          "--out {}: holds no training run, but {}, which the run would write; choose another folder, or replace it "
+          "with --overwrite-output-dir",
+          dir.string(), entry);
+}
+
 std::vector<fs::path> entries_of_run(const fs::path& dir) {
   std::vector<fs::path> entries = list_checkpoints(dir);
   for (const char* entry : kOwnEntries) entries.push_back(dir / entry);
@@ -105,6 +115,7 @@ std::optional<fs::path> check_output_folder(const TrainOptions& o, const TrainWa
   check(!fs::exists(dir) || fs::is_directory(dir), "--out {}: is not a folder", o.output_dir);
   check_outside_data(o.output_dir, o.data);
   check_outside_model(o.output_dir, o.from);
+  if (!o.overwrite_output_dir) check_nothing_foreign(dir);
   if (!o.resume_from_checkpoint.empty()) return checkpoint_to_resume(o, watch);
   check(o.overwrite_output_dir || !holds_a_run(dir),
         "--out {}: holds a training run already; go on with --resume-from-checkpoint latest, or replace it with "

@@ -101,11 +101,24 @@ class Run {
     fail("{}; step {} is saved: --resume-from-checkpoint latest --save-dtype f32", refused.what(), steps());
   }
 
+  void tell_of_diffusers() const {
+    const ClassConditioning kind = run_.pipeline->denoiser.conditioning.kind;
+    if (kind == ClassConditioning::embedding)
+      watch_.say(
+          "notice: diffusers loads this pipeline, but its DDPMPipeline asks for no class and cannot draw with it; "
+          "there, hand class_labels to the unet yourself");
+    if (kind == ClassConditioning::channels)
+      watch_.say(
+          "notice: diffusers loads this network, but cannot draw with it: classes as channels are this program's own; "
+          "--class-conditioning embedding is diffusers' way");
+  }
+
   // What took hours is saved before anything else is tried.
   TrainEnd finish() {
     run_.trainer->check_weights();
     plot();
     save_pipeline();
+    tell_of_diffusers();
     if (!run_.draws() || save_samples()) return TrainEnd::finished;
     watch_.say("interrupted: the pipeline is saved, the last grid of samples is not drawn");
     return TrainEnd::interrupted;
