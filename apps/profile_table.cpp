@@ -124,6 +124,7 @@ Json to_json(const KernelCounts& kernel, bool lines) {
                {"shared_bytes_a_block", c.shared_bytes}};
   json.update(to_json(c.work));
   json["compulsory_bytes"] = c.compulsory_bytes;
+  json["block_bytes"] = c.block_bytes;
   json["dram_model"] = {{"read_bytes", c.dram_read_bytes}, {"written_bytes", c.dram_written_bytes}};
   for (const emulator::Gpu& gpu : emulator::gpus()) {
     const ModelTime time = model_time(kernel, gpu);

@@ -61,6 +61,7 @@ TEST_CASE("a naive transpose stores 32 sectors where 4 would do", "[emulator][co
   CHECK(c.work[Path::global_store].bytes == 128 * 128 * 4);
   CHECK(c.compulsory_bytes == 2 * 128 * 128 * 4);
   CHECK(c.work.moved_bytes() == (1 + 8) * 128 * 128 * 4);
+  CHECK(c.block_bytes == c.compulsory_bytes);
   CHECK(c.dram_bytes() == c.compulsory_bytes);  // L2 puts the pieces of sectors together
 }
 

@@ -116,6 +116,8 @@ void Counters::block_barrier(Block& block, bool all_threads) {
 
 void Counters::end(Block& block) {
   count_steps(block);
+  counts_.block_bytes += static_cast<int64_t>(read_.size() + written_.size()) * kSectorBytes;
+  read_.clear(), written_.clear();
   counts_.shared_bytes = std::max(counts_.shared_bytes, static_cast<int64_t>(block.shared_used()));
 }
 
@@ -139,7 +141,11 @@ void Counters::count_request(const void* site, Path path) {
     find_sectors(request_, sectors_);
     request.parts = static_cast<int64_t>(sectors_.size());
     request.least_parts = least_sectors(sectors_);
-    for (const Sector& s : sectors_) path == Path::global_load ? l2_.read(s.index) : l2_.write(s.index);
+    const bool load = path == Path::global_load;
+    for (const Sector& s : sectors_) {
+      load ? l2_.read(s.index) : l2_.write(s.index);
+      (load ? read_ : written_).insert(s.index);
+    }
   }
   counts_.work[path] += request;
   sites_[site][path] += request;

@@ -1,4 +1,5 @@
 #pragma once
+#include <unordered_set>
 #include <vector>
 
 #include "kernels/emulator/api.h"
@@ -44,6 +45,7 @@ class Counters final : public Observer {
   LaunchCounts counts_;
   std::map<const void*, Work> sites_;
   ModelledCache l2_;
+  std::unordered_set<uint64_t> read_, written_;  // sectors, by the block that runs
   std::vector<MemoryRange> known_memory_;
   std::vector<std::vector<Step>> steps_;  // by thread, since the last barrier
   std::vector<LaneAccess> request_;

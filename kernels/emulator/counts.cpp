@@ -54,6 +54,7 @@ LaunchCounts KernelCounts::total() const {
     sum.shared_bytes = std::max(sum.shared_bytes, l.shared_bytes);
     sum.work += l.work;
     sum.compulsory_bytes += l.compulsory_bytes;
+    sum.block_bytes += l.block_bytes;
     sum.dram_read_bytes += l.dram_read_bytes;
     sum.dram_written_bytes += l.dram_written_bytes;
   }

@@ -53,6 +53,7 @@ struct LaunchCounts {
   Work work;
   // Behind a modelled L2 of 40 MB that is empty before the launch and written back after it.
   int64_t compulsory_bytes = 0, dram_read_bytes = 0, dram_written_bytes = 0;
+  int64_t block_bytes = 0;  // sectors, each once a block that reads it and once a block that writes it
 
   int64_t dram_bytes() const { return dram_read_bytes + dram_written_bytes; }
 };
