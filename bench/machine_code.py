@@ -2,7 +2,7 @@
 
     ./run build cuda && python bench/machine_code.py [--build build/cuda]
 
-For the kernels on tensor cores: registers and the instructions of the main loop. Fails where one of them keeps more
+For the kernels on tensor cores: registers and the instructions of a pass through the main loop (sass.py). Fails where one of them keeps more
 than four registers on the stack, or where a kernel that should read or copy 16 bytes at once does not. (Spilled
 registers are an error of the build already.) With Triton installed (it comes with PyTorch), its kernels follow.
 """
@@ -73,6 +73,7 @@ def triton_rows(architecture: int) -> list[str]:
     conv = {"R": 3, "S": 3, "PIXELS": 128, "FILTERS": 128}
     weight = {"R": 3, "S": 3, "FILTERS": 128, "WINDOW": 128}
     head = {"WIDTH": 64, "QUERIES": 64, "KEYS": 64}
+    staying_queries, staying_keys = head | {"KEYS": 32}, head | {"QUERIES": 32}
     rows = []
     for element, precision, depth in [("bf16", "tf32", 32), ("fp32", "tf32", 16), ("fp32", "tf32x3", 16)]:
         label = element if element == "bf16" else precision
@@ -81,6 +82,8 @@ def triton_rows(architecture: int) -> list[str]:
             (f"Triton conv2d {label}, depth {2 * depth}", triton.conv2d, 8, 3, conv | {"DEPTH": 2 * depth}),
             (f"Triton conv2d_weight {label}, depth {depth}", triton.conv2d_weight, 8, 4, weight | {"DEPTH": depth}),
             (f"Triton attention {label}, heads of 64", triton.attention, 4, 3, head),
+            (f"Triton dq {label}, heads of 64", triton.attention_query_gradient, 4, 2, staying_queries),
+            (f"Triton dk, dv {label}, heads of 64", triton.attention_key_gradients, 4, 2, staying_keys),
         ]
         for name, kernel, warps, stages, constants in made:
             file = triton.compiled(kernel, element, architecture, warps, stages, PRECISION=precision, **constants)

@@ -84,13 +84,64 @@ def attention(q, k, v, y, lse, queries, keys, heads, scale,
     tl.store(lse + tl.program_id(1) * queries + query, largest + tl.log2(total), mask=query < queries)
 
 
+@triton.jit
+def attention_query_gradient(dq, dy, q, k, v, lse, delta, queries, keys, heads, scale,
+                             PRECISION: tl.constexpr, WIDTH: tl.constexpr,
+                             QUERIES: tl.constexpr, KEYS: tl.constexpr):  # fmt: skip
+    image, head = tl.program_id(1) // heads, tl.program_id(1) % heads
+    query, d = tl.program_id(0) * QUERIES + tl.arange(0, QUERIES), tl.arange(0, WIDTH)
+    own, exists = ((image * queries + query) * heads + head)[:, None] * WIDTH + d[None, :], query < queries
+    a = tl.load(q + own, mask=exists[:, None], other=0.0)
+    upstream = tl.load(dy + own, mask=exists[:, None], other=0.0)
+    row = tl.program_id(1) * queries + query
+    log_total, mean = tl.load(lse + row, mask=exists, other=0.0), tl.load(delta + row, mask=exists, other=0.0)
+    sums = tl.zeros((QUERIES, WIDTH), dtype=tl.float32)
+    for first in range(0, keys, KEYS):
+        key = first + tl.arange(0, KEYS)
+        at = ((image * keys + key) * heads + head)[:, None] * WIDTH + d[None, :]
+        b = tl.load(k + at, mask=(key < keys)[:, None], other=0.0)
+        values = tl.load(v + at, mask=(key < keys)[:, None], other=0.0)
+        scores = tl.dot(a, tl.trans(b), input_precision=PRECISION) * scale - log_total[:, None]
+        share = tl.where((key < keys)[None, :], tl.exp2(scores), 0.0)
+        ds = share * (tl.dot(upstream, tl.trans(values), input_precision=PRECISION) - mean[:, None])
+        sums = tl.dot(ds.to(k.dtype.element_ty), b, sums, input_precision=PRECISION)
+    tl.store(dq + own, (sums * scale).to(dq.dtype.element_ty), mask=exists[:, None])
+
+
+@triton.jit
+def attention_key_gradients(dk, dv, dy, q, k, v, lse, delta, queries, keys, heads, scale,
+                            PRECISION: tl.constexpr, WIDTH: tl.constexpr,
+                            QUERIES: tl.constexpr, KEYS: tl.constexpr):  # fmt: skip
+    image, head = tl.program_id(1) // heads, tl.program_id(1) % heads
+    key, d = tl.program_id(0) * KEYS + tl.arange(0, KEYS), tl.arange(0, WIDTH)
+    own = ((image * keys + key) * heads + head)[:, None] * WIDTH + d[None, :]
+    b = tl.load(k + own, mask=(key < keys)[:, None], other=0.0)
+    values = tl.load(v + own, mask=(key < keys)[:, None], other=0.0)
+    key_sums = tl.zeros((KEYS, WIDTH), dtype=tl.float32)
+    value_sums = tl.zeros((KEYS, WIDTH), dtype=tl.float32)
+    for first in range(0, queries, QUERIES):
+        query = first + tl.arange(0, QUERIES)
+        exists = query < queries
+        at = ((image * queries + query) * heads + head)[:, None] * WIDTH + d[None, :]
+        a = tl.load(q + at, mask=exists[:, None], other=0.0)
+        upstream = tl.load(dy + at, mask=exists[:, None], other=0.0)
+        row = tl.program_id(1) * queries + query
+        log_total, mean = tl.load(lse + row, mask=exists, other=0.0), tl.load(delta + row, mask=exists, other=0.0)
+        share = tl.exp2(tl.dot(b, tl.trans(a), input_precision=PRECISION) * scale - log_total[None, :])
+        ds = share * (tl.dot(values, tl.trans(upstream), input_precision=PRECISION) - mean[None, :])
+        value_sums = tl.dot(share.to(q.dtype.element_ty), upstream, value_sums, input_precision=PRECISION)
+        key_sums = tl.dot(ds.to(q.dtype.element_ty), a, key_sums, input_precision=PRECISION)
+    tl.store(dk + own, (key_sums * scale).to(dk.dtype.element_ty), mask=(key < keys)[:, None])
+    tl.store(dv + own, value_sums.to(dv.dtype.element_ty), mask=(key < keys)[:, None])
+
+
 def compiled(kernel, element: str, architecture: int, warps: int, stages: int, **constants) -> Path:
     """The kernel as a cubin. element: "bf16" or "fp32"; tensors, channels, filters are multiples of 16."""
-    pointers = {"x", "weight", "y", "dy", "q", "k", "v"}
+    pointers = {"x", "weight", "y", "dy", "q", "k", "v", "dq", "dk", "dv"}
     signature = {
         name: "constexpr" if name in constants
         else "*" + element if name in pointers
-        else "*fp32" if name in ("dweight", "lse")
+        else "*fp32" if name in ("dweight", "lse", "delta")
         else "fp32" if name == "scale"
         else "i32"
         for name in kernel.arg_names
