@@ -155,6 +155,8 @@ TEST_CASE("what this build or device cannot do is refused by name", "[command]")
                 "--mixed-precision bf16");
   check_refused(run_command(tiny_train("run", 1) + "--mixed-precision tf32", folder.path()), 1,
                 "--mixed-precision tf32");
+  check_refused(run_command(words("sample --model no --out x.png --mixed-precision bf16"), folder.path()), 1,
+                "--mixed-precision bf16: --device cpu computes in f32 only");
   check_refused(run_command(tiny_train("run", 1) + "--lr-scheduler wavy", folder.path()), 1, "wavy");
   check_refused(run_command(tiny_train("run", 1) + "--prediction-type velvet", folder.path()), 1, "velvet");
   check_refused(run_command(tiny_train("run", 1) + "--ddpm-beta-schedule steep", folder.path()), 1, "steep");
