@@ -1,6 +1,6 @@
 #include "autograd/ops/matmul.h"
 
-#include "kernels/arithmetic.h"
+#include "kernels/conv2d.h"
 
 namespace stipple {
 namespace {
@@ -27,11 +27,11 @@ Var linear(const Var& x, const Var& weight, const Var& bias) {
                   if (to.wanted(1))
                     kernels::matmul_into(to.parameter(1, w_shape, dy.dtype()), rows, rows_of(x), Transpose::yes,
                                          Transpose::no);
-                  if (to.wanted(2)) {
-                    const Grad db = to.parameter(2, {w_shape[0]}, dy.dtype());
-                    const Tensor sums = kernels::sum_to(rows.to(db.to.dtype()), db.to.shape());
-                    db.add ? kernels::accumulate(db.to, sums) : db.to.copy_from(sums);
-                  }
+                  // Of a bias a linear layer is a convolution whose picture is one column of rows.
+                  if (to.wanted(2))
+                    kernels::conv2d_weight_gradient(
+                        {.dweight = {}, .dbias = to.parameter(2, {w_shape[0]}, dy.dtype()), .dtime_embedding = {}},
+                        rows.reshape({1, rows.dim(0), 1, rows.dim(1)}), Tensor(), {});
                 });
 }
 
