@@ -1,16 +1,20 @@
 #pragma once
-#include "tensor/tensor.h"
+#include "kernels/concat.h"
 
 // Two-dimensional convolution (cross-correlation, as in PyTorch), NHWC, zero padding.
 //
 //   sums[n,i,j,k] = sum_{r,s,c} x[n, i*stride + r - top, j*stride + s - left, c] * weight[k,r,s,c]
 //   y[n,i,j,k]    = (sums + bias[k] + time_embedding[n,k] + residual[n,i,j,k]) / output_scale_factor
 //
-// with zeros outside x. Ho = (H + top + bottom - R) / stride + 1, rounded down; Wo likewise. Backward, from the gradient
+// with zeros outside x, which may first be made twice as large (diffusers' Upsample2D): the large map is never written
+// on CUDA, and lives as long as a call on the CPU. Ho = (H + top + bottom - R) / stride + 1, rounded down; Wo likewise. Backward, from the gradient
 // dy of the sum in parentheses:
 //   dx[n,h,w,c]          = sum over the (i,j,r,s,k) that read x[n,h,w,c] of dy[n,i,j,k] weight[k,r,s,c]
 //   dweight[k,r,s,c]     = sum_{n,i,j} dy[n,i,j,k] x[n, i*stride + r - top, j*stride + s - left, c]
 //   dtime_embedding[n,k] = sum_{i,j} dy[n,i,j,k]    dbias[k] = sum_n dtime_embedding[n,k]    dresidual = dy
+//
+// x may be two tensors that stand for their concatenation. Its gradient, and the weight's, are those of two
+// convolutions, each with its channels of the weight.
 
 namespace stipple {
 
@@ -22,6 +26,7 @@ struct Padding {
 struct Conv2dOptions {
   int64_t stride = 1;
   Padding padding;
+  bool upsample = false;  // x is first made twice as large by nearest neighbours, H and W are then the doubled ones
 };
 
 // What becomes of the sums on their way out, of Tensors or of Vars; undefined: not added. A ResNet block of diffusers
@@ -43,22 +48,27 @@ struct Conv2dGrads {       // where to write; undefined = not wanted
 Shape conv2d_shape(const Shape& x, const Shape& weight, const Conv2dOptions&);
 
 namespace kernels {
-Tensor conv2d(const Tensor& x,       // [N, H, W, C]
-              const Tensor& weight,  // [K, R, S, C]
+Tensor conv2d(const Concat<Tensor>& x,  // [N, H, W, C]
+              const Tensor& weight,     // [K, R, S, C]
               const Conv2dEpilogue<Tensor>&, const Conv2dOptions&);
 Tensor conv2d_input_gradient(const Tensor& dy, const Tensor& weight, const Shape& x, const Conv2dOptions&);
+// Of two inputs, the first of which has a_channels; undefined = not wanted.
+void conv2d_input_gradient(const Concat<Tensor>& dx, int64_t a_channels, const Tensor& dy, const Tensor& weight,
+                           const Conv2dOptions&);
 // x is only looked at where dweight is wanted.
-void conv2d_weight_gradient(const Conv2dGrads& to, const Tensor& dy, const Tensor& x, const Conv2dOptions&);
+void conv2d_weight_gradient(const Conv2dGrads& to, const Tensor& dy, const Concat<Tensor>& x, const Conv2dOptions&);
 }  // namespace kernels
 
 namespace cpu {
-void conv2d(Tensor& y, const Tensor& x, const Tensor& weight, const Conv2dEpilogue<Tensor>&, const Conv2dOptions&);
+void conv2d(Tensor& y, const Concat<Tensor>& x, const Tensor& weight, const Conv2dEpilogue<Tensor>&,
+            const Conv2dOptions&);
 void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, const Conv2dOptions&);
 void conv2d_weight_gradient(const Conv2dGrads& to, const Tensor& dy, const Tensor& x, const Conv2dOptions&);
 }  // namespace cpu
 
 namespace cuda {
-void conv2d(Tensor& y, const Tensor& x, const Tensor& weight, const Conv2dEpilogue<Tensor>&, const Conv2dOptions&);
+void conv2d(Tensor& y, const Concat<Tensor>& x, const Tensor& weight, const Conv2dEpilogue<Tensor>&,
+            const Conv2dOptions&);
 void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, const Conv2dOptions&);
 void conv2d_weight_gradient(const Conv2dGrads& to, const Tensor& dy, const Tensor& x, const Conv2dOptions&);
 }  // namespace cuda

@@ -13,11 +13,12 @@ namespace {
 
 void check_rung(const char* rung, Dtype dtype, double tolerance) {
   const RungGuard guard("CONV2D_CUDA", rung);
-  for (const OpCase& c : OpFamily::named("conv2d").cases()) {
-    INFO(rung << ' ' << name_of(dtype) << ' ' << title(c));
-    const std::vector<Tensor> inputs = make_inputs(c, dtype);
-    check_close(on_cuda(c, inputs, dtype), on_cpu(c, inputs, dtype), tolerance);
-  }
+  for (const char* family : {"conv2d", "conv2d_of_upsampled", "conv2d_of_two"})
+    for (const OpCase& c : OpFamily::named(family).cases()) {
+      INFO(rung << ' ' << name_of(dtype) << ' ' << family << ' ' << title(c));
+      const std::vector<Tensor> inputs = make_inputs(c, dtype);
+      check_close(on_cuda(c, inputs, dtype), on_cpu(c, inputs, dtype), tolerance);
+    }
 }
 
 // A convolution large enough for several tiles in every direction, and for few: there its depth is split.
@@ -30,7 +31,49 @@ OpCase large(int64_t n, int64_t size, int64_t in, int64_t out, int64_t stride = 
           }};
 }
 
+OpCase upsampled(int64_t n, int64_t size, int64_t in, int64_t out) {
+  const Conv2dOptions o{1, Padding::same(1), true};
+  const Shape x{n, size, size, in}, weight{out, 3, 3, in}, y = conv2d_shape(x, weight, o);
+  return {.name = "upsampled",
+          .inputs = {normal(x), normal(weight, 0, 0.1), parameter({out}), normal({n, out}), normal(y)},
+          .call = [o](auto& v) {
+            return conv2d(v[0], v[1], {v[2], v[3], v[4], 1.5}, o);
+          }};
+}
+
+OpCase of_two(int64_t n, int64_t size, int64_t first, int64_t second, int64_t out) {
+  return {.name = "1x1 of two",
+          .inputs = {normal({n, size, size, first}), normal({n, size, size, second}),
+                     normal({out, 1, 1, first + second}), parameter({out})},
+          .call = [](auto& v) {
+            return conv2d({v[0], v[1]}, v[2], {v[3]}, {});
+          }};
+}
+
 }  // namespace
+
+TEST_CASE("conv2d on tensor cores folds upsampling in and reads two inputs, in tiles and in splits", "[cuda][conv2d]") {
+  for (const OpCase& c : {upsampled(2, 9, 40, 136), upsampled(1, 4, 256, 64), upsampled(1, 14, 224, 24),
+                          of_two(2, 13, 40, 24, 136), of_two(1, 4, 448, 224, 64), of_two(1, 28, 32, 224, 40)}) {
+    INFO(title(c));
+    check_twins(c, Dtype::f32, 1e-5);
+    check_twins(c, Dtype::bf16, 1e-2);
+    cuda::allow_tf32(true);
+    check_twins(c, Dtype::f32, 1e-3);
+    cuda::allow_tf32(false);
+  }
+}
+
+TEST_CASE("conv2d on CUDA gives two inputs the bits of their concatenation", "[cuda][conv2d]") {
+  const OpCase c = of_two(2, 7, 40, 56, 72);
+  for (const char* rung : {"naive", "tiled", "mma"}) {
+    const RungGuard guard("CONV2D_CUDA", rung);
+    const std::vector<Tensor> in = on(Device::cuda, make_inputs(c, Dtype::f32));
+    const Tensor two = kernels::conv2d({in[0], in[1]}, in[2], {in[3]}, {});
+    const Tensor one = kernels::conv2d(kernels::concat_channels(in[0], in[1]), in[2], {in[3]}, {});
+    CHECK(same_bits(two.to(Device::cpu), one.to(Device::cpu)));
+  }
+}
 
 TEST_CASE("conv2d's first two rungs on CUDA give what the CPU gives", "[cuda][conv2d]") {
   for (const char* rung : {"naive", "tiled"}) {

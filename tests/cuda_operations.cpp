@@ -44,6 +44,8 @@ const std::vector<OnCuda> kOnCuda = {
     {"reshape", true},
     {"broadcast_to", true},
     {"conv2d", true},
+    {"conv2d_of_upsampled", true},
+    {"conv2d_of_two", true},
 };
 // clang-format on
 

@@ -5,6 +5,7 @@
 #include "kernels/cpu/conv2d_oracle.h"
 #include "kernels/cpu/conv2d_winograd.h"
 #include "kernels/launch.h"
+#include "kernels/resample.h"
 
 namespace stipple::cpu {
 namespace {
@@ -30,6 +31,9 @@ RegisterTile tile_for(std::string_view rung) {
 Destination destination(const Grad& grad) {
   return {grad.wanted() ? grad.to.mutable_data<float>() : nullptr, grad.add};
 }
+
+// What is convolved: Winograd's algorithm saves as much on the large map as sums of taps would on the small one.
+Tensor enlarged(const Tensor& x, const Conv2dOptions& o) { return o.upsample ? kernels::upsample_nearest(x) : x; }
 
 // y = sums + bias, by any rung.
 void add_to_bias(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& o) {
@@ -68,13 +72,16 @@ void finish(Tensor& y, const Conv2dEpilogue<Tensor>& e) {
 
 }  // namespace
 
-void conv2d(Tensor& y, const Tensor& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e, const Conv2dOptions& o) {
-  add_to_bias(y, x, weight, e.bias, o);
+void conv2d(Tensor& y, const Concat<Tensor>& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e,
+            const Conv2dOptions& o) {
+  add_to_bias(y, enlarged(kernels::concat_channels(x), o), weight, e.bias, o);
   if (!e.time_embedding && !e.residual && e.output_scale_factor == 1) return;
   for_real("conv2d", y.dtype(), [&]<typename T>(T) { finish<T>(y, e); });
 }
 
-void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, const Conv2dOptions& o) {
+namespace {
+
+void dense_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, const Conv2dOptions& o) {
   const ConvGeometry g(dx.shape(), weight.shape(), dy.shape(), o);
   const std::string_view chosen = rung_for(dy.dtype(), g);
   if (chosen != "oracle") {
@@ -87,8 +94,6 @@ void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, c
     oracle::conv2d_input_gradient(dx.mutable_data<T>(), dy.data<T>(), weight.data<T>(), g);
   });
 }
-
-namespace {
 
 void bias_gradient(const Grad& to, const Tensor& dy) {
   const int64_t filters = dy.dim(3), pixels = dy.numel() / std::max<int64_t>(1, filters);
@@ -114,8 +119,15 @@ void filter_gradient(const Grad& to, const Tensor& dy, const Tensor& x, const Co
 
 }  // namespace
 
+void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, const Conv2dOptions& o) {
+  if (!o.upsample) return dense_input_gradient(dx, dy, weight, o);
+  Tensor large({dx.dim(0), 2 * dx.dim(1), 2 * dx.dim(2), dx.dim(3)}, dx.dtype());
+  dense_input_gradient(large, dy, weight, o);
+  upsample_nearest_backward(dx, large);
+}
+
 void conv2d_weight_gradient(const Conv2dGrads& to, const Tensor& dy, const Tensor& x, const Conv2dOptions& o) {
-  if (to.dweight.wanted()) filter_gradient(to.dweight, dy, x, o);
+  if (to.dweight.wanted()) filter_gradient(to.dweight, dy, enlarged(x, o), o);
   if (to.dbias.wanted()) bias_gradient(to.dbias, dy);
   if (!to.dtime_embedding) return;
   Tensor one_pixel = to.dtime_embedding.reshape({dy.dim(0), 1, 1, dy.dim(3)});

@@ -8,12 +8,13 @@
 namespace stipple::cuda {
 
 // y[n, i, j, k] = bias[k] + sum_{r, s, c} x[n, i*stride + r - top, j*stride + s - left, c] weight[k, r, s, c],
-// where x [images, h, w, c], weight [filters, r, s, c] and y has rows x columns pixels.
+// where x [images, h, w, c], weight [filters, r, s, c] and y has rows x columns pixels. x[n, i / scale, j / scale, c]
+// where scale is 2: only the first two rungs read x so.
 struct Correlation {
   int images, h, w, c;
   int filters, r, s;
   int rows, columns;
-  int stride, top, left;
+  int stride, top, left, scale;
 
   Correlation(const Shape& x, const Shape& weight, const Shape& y, const Conv2dOptions& o)
       : images(static_cast<int>(x[0])),
@@ -27,7 +28,8 @@ struct Correlation {
         columns(static_cast<int>(y[2])),
         stride(static_cast<int>(o.stride)),
         top(static_cast<int>(o.padding.top)),
-        left(static_cast<int>(o.padding.left)) {}
+        left(static_cast<int>(o.padding.left)),
+        scale(o.upsample ? 2 : 1) {}
 
   __host__ __device__ int pixels() const { return images * rows * columns; }  // of y
   __host__ __device__ int window() const { return r * s * c; }                // elements of x that a pixel of y sees

@@ -1,8 +1,10 @@
 #include <algorithm>
 
 #include "kernels/cuda/conv2d/epilogue.h"
+#include "kernels/cuda/conv2d/pixel_fetcher.h"
 #include "kernels/cuda/conv2d/rungs.h"
 #include "kernels/cuda/conv2d/stage_fetcher.h"
+#include "kernels/cuda/conv2d/summed_weight.h"
 #include "kernels/cuda/conv2d/turned_weight.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/partial_sums.h"
@@ -112,14 +114,15 @@ __device__ void store_results(Out* y, const Placement& at, const Correlation& g,
   if (left <= 0) return;
   for (int r = threadIdx.x / kAcross; r < kRows && row + r < g.pixels(); r += kThreads / kAcross) {
     const float* from = tile + r * (kColumns + kPad) + c;
-    Out* to = y + at(g, row + r) + filter;
+    const int64_t offset = at(g, row + r) + filter;
+    Out* to = y + offset;
     if (g.filters % kLength == 0) {
       float values[kLength];
       load_floats(values, from);
-      epilogue(g, row + r, filter, values);
+      epilogue(g, row + r, filter, offset, values);
       store_vector(to, packed<Out>(values));
     } else {
-      for (int j = 0; j < kLength && j < left; ++j) to[j] = epilogue(g, row + r, filter + j, from[j]);
+      for (int j = 0; j < kLength && j < left; ++j) to[j] = epilogue(g, row + r, filter + j, offset + j, from[j]);
     }
   }
 }
@@ -131,10 +134,18 @@ constexpr size_t shared_bytes() {
 }
 
 // Block (tile, split): y of split i lies i * split_stride elements after the first's.
-template <typename Precision, typename Out, int kColumns, bool kWhole>
+// How stages are fetched.
+enum class Fetch { elements, chunks, pixels };
+
+template <typename T, int kColumns, Fetch kFetch>
+using FetcherOf = std::conditional_t<
+    kFetch == Fetch::pixels, PixelFetcher<T, kColumns>,
+    std::conditional_t<kFetch == Fetch::chunks, ChunkFetcher<T, kColumns>, ElementFetcher<T, kColumns>>>;
+
+template <typename Precision, typename Out, int kColumns, Fetch kFetch>
 __global__ void __launch_bounds__(kThreads, 2)
     conv2d_mma_kernel(Out* __restrict__ y, Placement at, int64_t split_stride,
-                      const typename Precision::Element* __restrict__ x,
+                      Joined<const typename Precision::Element> x,
                       const typename Precision::Element* __restrict__ weight, Epilogue<Out> epilogue, Correlation g,
                       int stages_a_split) {
   using T = typename Precision::Element;
@@ -145,8 +156,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int row = blockIdx.x / across * kRows, column = blockIdx.x % across * kColumns;
   const int all = (g.window() + kStageDepth - 1) / kStageDepth, first = blockIdx.y * stages_a_split;
   const int stages = min(stages_a_split, all - first);
-  using Fetcher = std::conditional_t<kWhole, ChunkFetcher<T, kColumns>, ElementFetcher<T, kColumns>>;
-  Fetcher fetch(g, x, weight, row, column, first * kStageDepth);
+  FetcherOf<T, kColumns, kFetch> fetch(g, x, weight, row, column, first * kStageDepth);
   const Multiplier<Precision, kColumns> multiply;
   const auto stage = [&](int i) { return shared + i % kStages * kStageBytes; };
   for (int i = 0; i < kStages - 1; ++i) {
@@ -193,12 +203,13 @@ struct OutputElement {
 
   __device__ void operator()(int64_t i, float sum) const {
     const int pixel = static_cast<int>(i / g.filters), filter = static_cast<int>(i % g.filters);
-    y[at(g, pixel) + filter] = epilogue(g, pixel, filter, sum);
+    const int64_t offset = at(g, pixel) + filter;
+    y[offset] = epilogue(g, pixel, filter, offset, sum);
   }
 };
 
-template <typename Precision, int kColumns, bool kWhole>
-void correlate_tiles(const Tensor& y, const Placement& at, const Tensor& x, const Tensor& weight,
+template <typename Precision, int kColumns, Fetch kFetch>
+void correlate_tiles(const Tensor& y, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
                      const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
   using T = typename Precision::Element;
   constexpr int kStageDepth = kRowBytes / sizeof(T);
@@ -206,52 +217,88 @@ void correlate_tiles(const Tensor& y, const Placement& at, const Tensor& x, cons
   const Split split(tiles, (g.window() + kStageDepth - 1) / kStageDepth);
   const auto start = [&]<typename Out>(Out* to, const Placement& place, const Epilogue<Out>& epilogue,
                                        int64_t split_stride) {
-    launch(conv2d_mma_kernel<Precision, Out, kColumns, kWhole>, dim3(tiles, split.count), kThreads,
-           shared_bytes<kColumns>(), to, place, split_stride, data<T>(x), data<T>(weight), epilogue, g, split.stages);
+    launch(conv2d_mma_kernel<Precision, Out, kColumns, kFetch>, dim3(tiles, split.count), kThreads,
+           shared_bytes<kColumns>(), to, place, split_stride, joined<T>(x), data<T>(weight), epilogue, g, split.stages);
   };
   if (split.count == 1) return start(mutable_data<T>(y), at, Epilogue<T>(e), 0);
   const int64_t outputs = int64_t{g.pixels()} * g.filters;
-  const Tensor partials({split.count, outputs}, Dtype::f32, x.device());
+  const Tensor partials({split.count, outputs}, Dtype::f32, y.device());
   start(mutable_data<float>(partials), Placement::dense(g), Epilogue<float>(), outputs);
   add_partials(OutputElement<T>{mutable_data<T>(y), at, g, Epilogue<T>(e)}, data<float>(partials), split.count,
                outputs);
 }
 
-template <typename Precision>
-void correlate(const Tensor& y, const Placement& at, const Tensor& x, const Tensor& weight,
-               const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
-  if (g.pixels() == 0 || g.filters == 0) return;
-  if (!ChunkFetcher<typename Precision::Element, 64>::takes(g))
-    return correlate_tiles<Precision, 64, false>(y, at, x, weight, e, g);
-  if (g.filters > 64) return correlate_tiles<Precision, 128, true>(y, at, x, weight, e, g);
-  correlate_tiles<Precision, 64, true>(y, at, x, weight, e, g);
+template <typename Precision, Fetch kFetch>
+void correlate_wide(const Tensor& y, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
+                    const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
+  if (g.filters > 64) return correlate_tiles<Precision, 128, kFetch>(y, at, x, weight, e, g);
+  correlate_tiles<Precision, 64, kFetch>(y, at, x, weight, e, g);
 }
 
-void correlate(const Tensor& y, const Placement& at, const Tensor& x, const Tensor& weight,
+template <typename Precision>
+void correlate(const Tensor& y, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
+               const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
+  if (g.pixels() == 0 || g.filters == 0) return;
+  using T = typename Precision::Element;
+  if (PixelFetcher<T, 64>::takes(g, x)) return correlate_wide<Precision, Fetch::pixels>(y, at, x, weight, e, g);
+  if (x.b.defined()) return correlate<Precision>(y, at, kernels::concat_channels(x), weight, e, g);
+  if (ChunkFetcher<T, 64>::takes(g)) return correlate_wide<Precision, Fetch::chunks>(y, at, x, weight, e, g);
+  correlate_tiles<Precision, 64, Fetch::elements>(y, at, x, weight, e, g);
+}
+
+void correlate(const Tensor& y, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
                const Conv2dEpilogue<Tensor>& e, const Correlation& g, bool tf32) {
-  if (x.dtype() == Dtype::bf16) return correlate<Bf16>(y, at, x, weight, e, g);
-  check(x.dtype() == Dtype::f32, "conv2d: computes in f32 and bf16 on cuda, got {}", name_of(x.dtype()));
+  if (y.dtype() == Dtype::bf16) return correlate<Bf16>(y, at, x, weight, e, g);
+  check(y.dtype() == Dtype::f32, "conv2d: computes in f32 and bf16 on cuda, got {}", name_of(y.dtype()));
   tf32 ? correlate<Tf32>(y, at, x, weight, e, g) : correlate<F32>(y, at, x, weight, e, g);
 }
 
-}  // namespace
-
-void conv2d(Tensor& y, const Tensor& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e, const Correlation& g,
-            bool tf32) {
-  correlate(y, Placement::dense(g), x, weight, e, g, tf32);
-}
-
-void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, const Correlation& g, bool tf32) {
+// The input gradient of convolution g, whose weight is turned_for(h, w) for one parity of its pixels.
+template <typename Turned>
+void correlate_phases(const Tensor& dx, const Tensor& dy, const Conv2dEpilogue<Tensor>& e, const Correlation& g,
+                      bool tf32, const Turned& turned_for) {
   for (int i = 0; i < g.stride; ++i)
     for (int j = 0; j < g.stride; ++j) {
       const Phase h(i, g.stride, g.r, g.top, g.h), w(j, g.stride, g.s, g.left, g.w);
-      const Tensor turned = turned_weight(weight, h, w);
+      const Tensor turned = turned_for(h, w);
       Correlation part(dy.shape(), turned.shape(), {g.images, h.outputs, w.outputs, g.c}, {});
       part.top = h.padding(), part.left = w.padding();
       const Placement at{(int64_t{h.first} * g.w + w.first) * g.c, int64_t{g.h} * g.w * g.c,
                          int64_t{g.stride} * g.w * g.c, int64_t{g.stride} * g.c};
-      correlate(dx, at, dy, turned, {}, part, tf32);
+      correlate(dx, at, dy, turned, e, part, tf32);
     }
+}
+
+// The sums that one parity of y's pixels reads, of a filter with that many taps along an axis.
+SummedTaps sums_of(const Phase& phase, int taps) {
+  return {taps - phase.phase - phase.stride * (phase.taps - 1), phase.stride, phase.taps};
+}
+
+void upsampled_conv2d(Tensor& y, const Tensor& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e,
+                      const Correlation& g, bool tf32) {
+  correlate_phases(y, x, e, halving(g), tf32, [&](const Phase& h, const Phase& w) {
+    return summed_weight(weight, sums_of(h, g.r), sums_of(w, g.s));
+  });
+}
+
+void upsampled_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, const Correlation& g, bool tf32) {
+  const Correlation half = halving(g);
+  const Tensor sums = summed_weight(weight, {0, 1, half.r}, {0, 1, half.s});
+  const Tensor turned = turned_weight(sums, Phase(0, 1, half.r, 0, 1), Phase(0, 1, half.s, 0, 1));
+  correlate(dx, Placement::dense(half), dy, turned, {}, half, tf32);
+}
+
+}  // namespace
+
+void conv2d(Tensor& y, const Concat<Tensor>& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e,
+            const Correlation& g, bool tf32) {
+  if (g.scale == 2) return upsampled_conv2d(y, kernels::concat_channels(x), weight, e, g, tf32);
+  correlate(y, Placement::dense(g), x, weight, e, g, tf32);
+}
+
+void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, const Correlation& g, bool tf32) {
+  if (g.scale == 2) return upsampled_input_gradient(dx, dy, weight, g, tf32);
+  correlate_phases(dx, dy, {}, g, tf32, [&](const Phase& h, const Phase& w) { return turned_weight(weight, h, w); });
 }
 
 }  // namespace stipple::cuda::mma

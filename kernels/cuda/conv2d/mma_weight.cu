@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/conv2d/divisor.h"
 #include "kernels/cuda/conv2d/rungs.h"
+#include "kernels/cuda/conv2d/summed_weight.h"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/cuda/tensor_core.h"
@@ -331,9 +332,18 @@ void weight_gradient(const Grad& dweight, const Tensor& dy, const Tensor& x, con
   weight_gradient_tiles<Precision, 64, true>(dweight, dy, x, g);
 }
 
+void upsampled_weight_gradient(const Grad& dweight, const Tensor& dy, const Tensor& x, const Correlation& g,
+                               bool tf32) {
+  const Correlation half = halving(g);
+  const Tensor dsums({half.filters, half.r, half.s, half.c}, Dtype::f32, dy.device());
+  conv2d_weight_gradient({dsums}, x, dy, half, tf32);
+  spread_weight_gradient(dweight, dsums);
+}
+
 }  // namespace
 
 void conv2d_weight_gradient(const Grad& dweight, const Tensor& dy, const Tensor& x, const Correlation& g, bool tf32) {
+  if (g.scale == 2) return upsampled_weight_gradient(dweight, dy, x, g, tf32);
   if (dy.dtype() == Dtype::bf16) return weight_gradient<Bf16>(dweight, dy, x, g);
   check(dy.dtype() == Dtype::f32, "conv2d: computes in f32 and bf16 on cuda, got {}", name_of(dy.dtype()));
   tf32 ? weight_gradient<Tf32>(dweight, dy, x, g) : weight_gradient<F32>(dweight, dy, x, g);

@@ -9,7 +9,8 @@ namespace {
 constexpr auto run = [](const auto& problem) { naive_product(problem); };
 }
 
-void conv2d(Tensor& y, const Tensor& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
+void conv2d(Tensor& y, const Concat<Tensor>& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e,
+            const Correlation& g) {
   for_forward(y, x, weight, e, g, run);
 }
 

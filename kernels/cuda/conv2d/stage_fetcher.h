@@ -1,5 +1,6 @@
 #pragma once
 #include "kernels/cuda/conv2d/correlation.h"
+#include "kernels/cuda/joined.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/ptx.h"
 
@@ -47,8 +48,9 @@ class ChunkFetcher {
     return g.c % (kChunk / sizeof(T)) == 0 && g.c >= kDepth && g.r * g.s <= kMostTaps;
   }
 
-  __device__ ChunkFetcher(const Correlation& geometry, const T* x, const T* weight, int row, int column, int depth)
-      : g(geometry), x_(x), place_(ptx::kept(chunk_offset(threadIdx.x / kChunks, threadIdx.x % kChunks))) {
+  __device__ ChunkFetcher(const Correlation& geometry, const Joined<const T>& x, const T* weight, int row, int column,
+                          int depth)
+      : g(geometry), x_(x.a), place_(ptx::kept(chunk_offset(threadIdx.x / kChunks, threadIdx.x % kChunks))) {
     const int e = depth + threadIdx.x % kChunks * (kChunk / static_cast<int>(sizeof(T)));
     row += threadIdx.x / kChunks, column += threadIdx.x / kChunks;
     tap_ = 1u << (e / g.c), c_ = e % g.c;
@@ -116,8 +118,9 @@ class ChunkFetcher {
 template <typename T, int kColumns>
 class ElementFetcher {
  public:
-  __device__ ElementFetcher(const Correlation& geometry, const T* x, const T* weight, int row, int column, int depth)
-      : g(geometry), x_(x), weight_(weight), row_(row), column_(column), depth_(depth) {}
+  __device__ ElementFetcher(const Correlation& geometry, const Joined<const T>& x, const T* weight, int row, int column,
+                            int depth)
+      : g(geometry), x_(x.a), weight_(weight), row_(row), column_(column), depth_(depth) {}
 
   __device__ void operator()(std::byte* a, std::byte* b) {
     const int chunk = threadIdx.x % kChunks, e = depth_ + chunk * kLength;
