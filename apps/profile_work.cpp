@@ -32,7 +32,7 @@ class Inputs {
 using Call = std::function<Var()>;
 
 Call conv2d_call(Sizes s, const Inputs& normal) {
-  const Conv2dOptions options{s["stride"], Padding::same(s["kernel"] / 2)};
+  const Conv2dOptions options{s["stride"], Padding::same(s["kernel"] / 2), s["upsample"] != 0};
   const Var x = normal({s["n"], s["h"], s["w"], s["c"]}), weight = normal({s["k"], s["kernel"], s["kernel"], s["c"]}),
             bias = normal.parameter({s["k"]});
   return [=] { return conv2d(x, weight, {bias}, options); };
@@ -77,7 +77,9 @@ struct Operation {
 const std::vector<Operation>& operations() {
   static const Sizes map{{"n", 2}, {"h", 16}, {"w", 16}, {"c", 128}};
   static const std::vector<Operation> all = {
-      {"conv2d", {{"n", 2}, {"h", 16}, {"w", 16}, {"c", 128}, {"k", 128}, {"kernel", 3}, {"stride", 1}}, conv2d_call},
+      {"conv2d",
+       {{"n", 2}, {"h", 16}, {"w", 16}, {"c", 128}, {"k", 128}, {"kernel", 3}, {"stride", 1}, {"upsample", 0}},
+       conv2d_call},
       {"group_norm", {{"n", 2}, {"h", 32}, {"w", 32}, {"c", 128}, {"groups", 32}, {"silu", 1}}, group_norm_call},
       {"linear", {{"m", 256}, {"n", 128}, {"k", 128}}, linear_call},
       {"silu", map, map_call<silu>},

@@ -15,7 +15,7 @@ from pathlib import Path
 import sass
 
 WIDE = {  # kernel: what moves 16 bytes at once in it
-    r"conv2d_mma_kernel<.*true>": ("LDGSTS.E.BYPASS.128", "LDSM.16.M88.4", "STG.E.128"),
+    r"conv2d_mma_kernel<.*Fetch\)[12]>": ("LDGSTS.E.BYPASS.128", "LDSM.16.M88.4", "STG.E.128"),
     r"conv2d_weight_mma_kernel<Bf16.*true>": ("LDGSTS.E.BYPASS.128", "LDSM.16.MT88.4"),
     r"conv2d_weight_mma_kernel<(F32|Tf32).*true>": ("LDGSTS.E.BYPASS.128",),
     r"adamw.*kernel": ("LDG.E.128", "STG.E.128"),

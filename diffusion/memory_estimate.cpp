@@ -3,10 +3,10 @@
 namespace stipple {
 namespace {
 
-// Kept of a ResNet block, in maps: x and its norm (in channels), conv1's result, its sum with the time embedding, the second
-// norm (out channels), and the result.
+// Kept of a ResNet block, in maps: x and its norm (in channels), conv1's result, the second norm, and the result (out
+// channels).
 int64_t resnet(const ResnetBlock& block, int64_t pixels) {
-  return pixels * (2 * block.conv1.weight.dim(3) + 4 * block.conv1.weight.dim(0));
+  return pixels * (2 * block.conv1.weight.dim(3) + 3 * block.conv1.weight.dim(0));
 }
 
 // x, its norm, q, k, v, what attention mixes, the projection and the sum.
@@ -31,11 +31,11 @@ int64_t activations(const UNet2DModel& unet, int64_t height, int64_t width) {
     if (unet.mid_block->attention) elements += attention(*unet.mid_block->attention, pixels);
   }
   for (const UpBlock& block : unet.up_blocks) {
-    // The concatenations, which the blocks' first norms read, and the enlarged maps.
     elements += level(block, pixels);
+    for (const ResnetBlock& r : block.resnets) elements -= pixels * r.conv1.weight.dim(3);  // others' results
     if (!block.upsample_conv && !block.upsample_resnet) continue;
     pixels *= 4;
-    elements += 2 * pixels * block.resnets.back().conv2.weight.dim(0);
+    elements += pixels * block.resnets.back().conv2.weight.dim(0);
   }
   return elements;
 }

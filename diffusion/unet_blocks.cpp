@@ -43,7 +43,7 @@ ResnetOptions skip_options(ResnetOptions o, int64_t groups, int64_t out) {
 
 ResnetBlock::ResnetBlock(Scope scope, int64_t in, int64_t out, const ResnetOptions& o, Resample kind)
     : norm1(scope / "norm1", o.groups, in, o.eps),
-      conv1(scope / "conv1", in, out, 3),
+      conv1(scope / "conv1", in, out, 3, {1, Padding::same(1), kind == Resample::up}),
       time_emb_proj(scope / "time_emb_proj", o.time_embedding_width, o.scale_shift ? 2 * out : out),
       norm2(scope / "norm2", o.groups_out, out, o.eps),
       conv2(scope / "conv2", out, out, 3),
@@ -53,18 +53,26 @@ ResnetBlock::ResnetBlock(Scope scope, int64_t in, int64_t out, const ResnetOptio
   if (in != out || fir) conv_shortcut.emplace(scope / "conv_shortcut", in, out, 1);
 }
 
-Var ResnetBlock::normed(const GroupNorm& norm, const Var& x) const {
+Var ResnetBlock::normed(const GroupNorm& norm, const Concat<Var>& x) const {
   const bool fused = options.act_fn == Activation::silu;
   return fused ? norm(x, true) : activation(options.act_fn, norm(x));
 }
 
-Var ResnetBlock::operator()(const Var& x, const Var& embedding) const {
+// A concatenation is made only where somebody else than a 1x1 filter takes it.
+Var ResnetBlock::shortcut(const Concat<Var>& x) const {
+  if (conv_shortcut && resample == Resample::none) return (*conv_shortcut)(x);
+  const Var whole = resampled(resample, x.b.defined() ? concat_channels(x.a, x.b) : x.a);
+  return conv_shortcut ? (*conv_shortcut)(whole) : whole;
+}
+
+Var ResnetBlock::operator()(const Concat<Var>& x, const Var& embedding) const {
   return checkpointing ? checkpoint([this, x, embedding] { return forward(x, embedding); }) : forward(x, embedding);
 }
 
-Var ResnetBlock::forward(const Var& x, const Var& embedding) const {
+Var ResnetBlock::forward(const Concat<Var>& x, const Var& embedding) const {
   const Var time = time_emb_proj(activation(options.act_fn, embedding));
-  Var h = resampled(resample, normed(norm1, x));
+  Var h = normed(norm1, x);
+  if (resample != Resample::up) h = resampled(resample, h);  // conv1 folds that in
   if (options.scale_shift) {
     h = conv1(h);
     const auto [scale, shift] = split_channels(as_map(time), h.dim(3));
@@ -72,9 +80,8 @@ Var ResnetBlock::forward(const Var& x, const Var& embedding) const {
   } else {
     h = normed(norm2, conv1(h, {.time_embedding = time}));
   }
-  const Var shortcut = resampled(resample, x);
-  return conv2(dropout(h, options.dropout), {.residual = conv_shortcut ? (*conv_shortcut)(shortcut) : shortcut,
-                                             .output_scale_factor = options.output_scale_factor});
+  return conv2(dropout(h, options.dropout),
+               {.residual = shortcut(x), .output_scale_factor = options.output_scale_factor});
 }
 
 DownBlock::DownBlock(Scope scope, int64_t in, int64_t out, int64_t layers, const BlockOptions& o) {
@@ -151,14 +158,13 @@ UpBlock::UpBlock(Scope scope, int64_t in, int64_t previous, int64_t out, int64_t
   if (o.resample_by_resnet)
     upsample_resnet.emplace(up, out, out, o.resnet, Resample::up);
   else
-    upsample_conv.emplace(up / "conv", out, out, 3);
+    upsample_conv.emplace(up / "conv", out, out, 3, Conv2dOptions{1, Padding::same(1), true});
 }
 
 Var UpBlock::operator()(Var x, const Var& embedding, std::vector<Var>& skips, Var& picture) const {
   for (size_t i = 0; i < resnets.size(); ++i) {
-    x = concat_channels(x, skips.back());
+    x = resnets[i]({x, skips.back()}, embedding);
     skips.pop_back();
-    x = resnets[i](x, embedding);
     if (!skip && !attentions.empty()) x = attentions[i](x);
   }
   if (!skip) return upsample(x, embedding);
@@ -168,7 +174,7 @@ Var UpBlock::operator()(Var x, const Var& embedding, std::vector<Var>& skips, Va
 }
 
 Var UpBlock::upsample(const Var& x, const Var& embedding) const {
-  if (upsample_conv) return (*upsample_conv)(upsample_nearest(x));
+  if (upsample_conv) return (*upsample_conv)(x);
   return upsample_resnet ? (*upsample_resnet)(x, embedding) : x;
 }
 

@@ -35,11 +35,13 @@ struct ResnetBlock {
   bool checkpointing = false;  // keeps nothing for the backward pass but its inputs
 
   ResnetBlock(Scope, int64_t in, int64_t out, const ResnetOptions&, Resample = Resample::none);
-  Var operator()(const Var& x, const Var& embedding) const;  // [N, H, W, in], [N, T] -> [N, H', W', out]
+  // [N, H, W, in], which may be two that stand for their concatenation, and [N, T] -> [N, H', W', out]
+  Var operator()(const Concat<Var>& x, const Var& embedding) const;
 
  private:
-  Var forward(const Var& x, const Var& embedding) const;
-  Var normed(const GroupNorm&, const Var& x) const;  // then the activation
+  Var forward(const Concat<Var>& x, const Var& embedding) const;
+  Var normed(const GroupNorm&, const Concat<Var>& x) const;  // then the activation
+  Var shortcut(const Concat<Var>& x) const;
 };
 
 // How one level of the network is made: Attn, Resnet, Skip and plain blocks differ in these answers only.

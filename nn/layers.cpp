@@ -8,9 +8,13 @@ namespace {
 // kaiming_uniform_(a = sqrt 5) of PyTorch's reset_parameters: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), for the bias too.
 Init uniform_fan_in(int64_t fan_in) { return Init::uniform(1 / std::sqrt(static_cast<double>(fan_in))); }
 
-void check_channels(const char* operation, const Var& x, int64_t expected, const Parameter& weight) {
-  check(x.value().rank() >= 1 && x.dim(-1) == expected, "{}: input has {} channels, {} expects {} (x {})", operation,
-        x.dim(-1), weight.name(), expected, describe(x.value()));
+std::string describe(const Concat<Var>& x) {
+  return stipple::describe(x.a.value()) + (x.b.defined() ? " and " + stipple::describe(x.b.value()) : "");
+}
+
+void check_channels(const char* operation, const Concat<Var>& x, int64_t expected, const Parameter& weight) {
+  check(x.a.value().rank() >= 1 && x.channels() == expected, "{}: input has {} channels, {} expects {} (x {})",
+        operation, x.channels(), weight.name(), expected, describe(x));
 }
 
 }  // namespace
@@ -30,10 +34,10 @@ Conv2d::Conv2d(Scope scope, int64_t in, int64_t out, int64_t kernel, const Conv2
       bias(scope.parameter("bias", {out}, uniform_fan_in(in * kernel * kernel))),
       options(o) {}
 
-Var Conv2d::operator()(const Var& x, Conv2dEpilogue<Var> epilogue) const {
+Var Conv2d::operator()(const Concat<Var>& x, Conv2dEpilogue<Var> epilogue) const {
   check_channels("conv2d", x, weight.dim(3), weight);
   epilogue.bias = bias;
-  return conv2d(x, weight.in(x.value().dtype()), epilogue, options);
+  return conv2d(x, weight.in(x.a.value().dtype()), epilogue, options);
 }
 
 GroupNorm::GroupNorm(Scope scope, int64_t group_count, int64_t channels, double epsilon)
@@ -45,7 +49,7 @@ GroupNorm::GroupNorm(Scope scope, int64_t group_count, int64_t channels, double 
         weight.name(), groups);
 }
 
-Var GroupNorm::operator()(const Var& x, bool then_silu) const {
+Var GroupNorm::operator()(const Concat<Var>& x, bool then_silu) const {
   check_channels("group_norm", x, weight.dim(0), weight);
   return group_norm(x, weight, bias, {groups, eps, then_silu});
 }

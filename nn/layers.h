@@ -5,7 +5,8 @@
 #include "nn/parameter.h"
 
 // Layers: structs of parameters with an operator(). Names and initialisation are PyTorch's. They compute in the dtype of
-// their input: in bf16 with rounded copies of the weights (Parameter::in); biases and norms' parameters stay f32.
+// their input: in bf16 with rounded copies of the weights (Parameter::in); biases and norms' parameters stay f32. An
+// input that is a Concat may be two, which stand for their concatenation.
 
 namespace stipple {
 
@@ -24,7 +25,7 @@ struct Conv2d {
   Conv2d(Scope scope, int64_t in, int64_t out, int64_t kernel)  // stride 1, output as large as the input
       : Conv2d(scope, in, out, kernel, {1, Padding::same(kernel / 2)}) {}
   // [N, H, W, in] -> [N, Ho, Wo, out]; what else is added to the output, the bias is the layer's.
-  Var operator()(const Var& x, Conv2dEpilogue<Var> = {}) const;
+  Var operator()(const Concat<Var>& x, Conv2dEpilogue<Var> = {}) const;
 };
 
 struct GroupNorm {
@@ -33,7 +34,7 @@ struct GroupNorm {
   double eps;
 
   GroupNorm(Scope, int64_t groups, int64_t channels, double eps = 1e-5);
-  Var operator()(const Var& x, bool then_silu = false) const;  // [N, ..., channels]
+  Var operator()(const Concat<Var>& x, bool then_silu = false) const;  // [N, ..., channels]
 };
 
 struct Embedding {

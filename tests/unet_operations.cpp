@@ -74,8 +74,8 @@ TEST_CASE("every operation that a U-Net records has cases in tests/ops", "[unet]
     INFO(operation << ", recorded by " << network);
     CHECK(checked.count(operation) == 1);
   }
-  for (const char* expected : {"conv2d", "group_norm", "linear", "attention", "embedding", "concat_channels",
-                               "checkpoint", "dropout", "fir_downsample", "fir_upsample"})
+  for (const char* expected : {"conv2d", "group_norm", "linear", "attention", "embedding", "checkpoint", "dropout",
+                               "fir_downsample", "fir_upsample"})
     CHECK(recorded.count(expected) == 1);
 }
 

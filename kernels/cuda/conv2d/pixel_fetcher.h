@@ -19,52 +19,50 @@ class PixelFetcher {
                           int depth)
       : g(geometry),
         x_(x),
-        place_(chunk_offset(threadIdx.x / kChunks, threadIdx.x % kChunks)),
+        place_(ptx::kept(chunk_offset(threadIdx.x / kChunks, threadIdx.x % kChunks))),
         row_(row + threadIdx.x / kChunks),
         column_(column + threadIdx.x / kChunks),
-        e_(depth + threadIdx.x % kChunks * kLength),
-        filter_(weight + int64_t{column_} * g.c + e_) {
+        channel_(depth + threadIdx.x % kChunks * kLength) {
     enter();
+#pragma unroll
+    for (int i = 0; i < kFilters; ++i) filter_[i] = ptx::kept(weight + int64_t{column_ + i * kRowsAtOnce} * g.c);
   }
 
   // Starts the copies of the next stage.
   __device__ void operator()(std::byte* a, std::byte* b) {
-    const bool inside = e_ < g.c;
+    if (!second_ && channel_ >= x_.a_channels) enter();
+    const bool inside = channel_ < g.c;
 #pragma unroll
-    for (int i = 0; i < kRows / kRowsAtOnce; ++i) {
-      const bool exists = inside && row_ + i * kRowsAtOnce < g.pixels();
-      ptx::cp_async<kChunk>(a + place_ + i * kRowsAtOnce * kRowBytes,
-                            exists ? from_ + int64_t{i} * kRowsAtOnce * stride_ : x_.a, exists ? kChunk : 0);
-    }
+    for (int i = 0; i < kPixels; ++i)
+      ptx::cp_async<kChunk>(a + place_ + i * kRowsAtOnce * kRowBytes, pixel_[i] + channel_,
+                            inside && row_ + i * kRowsAtOnce < g.pixels() ? kChunk : 0);
 #pragma unroll
-    for (int i = 0; i < kColumns / kRowsAtOnce; ++i) {
-      const bool exists = inside && column_ + i * kRowsAtOnce < g.filters;
-      ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes,
-                            exists ? filter_ + int64_t{i} * kRowsAtOnce * g.c : x_.a, exists ? kChunk : 0);
-    }
-    e_ += kDepth, from_ += kDepth, filter_ += kDepth;
-    if (!second_ && e_ >= x_.a_channels) enter();
+    for (int i = 0; i < kFilters; ++i)
+      ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes, filter_[i] + channel_,
+                            inside && column_ + i * kRowsAtOnce < g.filters ? kChunk : 0);
+    channel_ += kDepth;
   }
 
  private:
   static constexpr int kLength = kChunk / sizeof(T), kDepth = kRowBytes / sizeof(T);
+  static constexpr int kPixels = kRows / kRowsAtOnce, kFilters = kColumns / kRowsAtOnce;
 
-  // The tensor that holds channel e_.
+  // The tensor that holds the channel it has reached.
   __device__ void enter() {
-    const auto column = x_.column(e_);
-    second_ = e_ >= x_.a_channels;
-    stride_ = column.stride;
-    from_ = column(row_);
+    const auto column = x_.column(channel_);
+    second_ = channel_ >= x_.a_channels;
+#pragma unroll
+    for (int i = 0; i < kPixels; ++i) pixel_[i] = ptx::kept(column(row_ + i * kRowsAtOnce) - channel_);
   }
 
   const Correlation& g;
   const Joined<const T>& x_;
-  int place_;         // of its chunk in a tile
-  int row_, column_;  // its first pixel and filter
-  int e_;             // the channel it has reached,
-  bool second_;       // and whether that lies in the second tensor
-  int stride_;        // of that tensor's pixels
-  const T *from_, *filter_;
+  int place_;                // of its chunk in a tile
+  int row_, column_;         // its first pixel and filter
+  int channel_;              // it has reached,
+  bool second_;              // and whether that lies in the second tensor
+  const T* pixel_[kPixels];  // less the channels of the tensor before: a channel's place is one addition
+  const T* filter_[kFilters];
 };
 
 }  // namespace stipple::cuda::mma
