@@ -22,47 +22,44 @@ class PixelFetcher {
         place_(ptx::kept(chunk_offset(threadIdx.x / kChunks, threadIdx.x % kChunks))),
         row_(row + threadIdx.x / kChunks),
         column_(column + threadIdx.x / kChunks),
-        channel_(depth + threadIdx.x % kChunks * kLength) {
+        channel_(depth + threadIdx.x % kChunks * kLength),
+        filter_(ptx::kept(weight + int64_t{column_} * g.c)) {
     enter();
-#pragma unroll
-    for (int i = 0; i < kFilters; ++i) filter_[i] = ptx::kept(weight + int64_t{column_ + i * kRowsAtOnce} * g.c);
   }
 
   // Starts the copies of the next stage.
   __device__ void operator()(std::byte* a, std::byte* b) {
-    if (!second_ && channel_ >= x_.a_channels) enter();
+    if (static_cast<unsigned>(channel_ - x_.a_channels) < kDepth) enter();
     const bool inside = channel_ < g.c;
 #pragma unroll
-    for (int i = 0; i < kPixels; ++i)
-      ptx::cp_async<kChunk>(a + place_ + i * kRowsAtOnce * kRowBytes, pixel_[i] + channel_,
+    for (int i = 0; i < kRows / kRowsAtOnce; ++i)
+      ptx::cp_async<kChunk>(a + place_ + i * kRowsAtOnce * kRowBytes, pixel_ + channel_ + i * kRowsAtOnce * stride_,
                             inside && row_ + i * kRowsAtOnce < g.pixels() ? kChunk : 0);
 #pragma unroll
-    for (int i = 0; i < kFilters; ++i)
-      ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes, filter_[i] + channel_,
+    for (int i = 0; i < kColumns / kRowsAtOnce; ++i)
+      ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes, filter_ + channel_ + i * kRowsAtOnce * g.c,
                             inside && column_ + i * kRowsAtOnce < g.filters ? kChunk : 0);
     channel_ += kDepth;
   }
 
  private:
   static constexpr int kLength = kChunk / sizeof(T), kDepth = kRowBytes / sizeof(T);
-  static constexpr int kPixels = kRows / kRowsAtOnce, kFilters = kColumns / kRowsAtOnce;
 
   // The tensor that holds the channel it has reached.
   __device__ void enter() {
     const auto column = x_.column(channel_);
-    second_ = channel_ >= x_.a_channels;
-#pragma unroll
-    for (int i = 0; i < kPixels; ++i) pixel_[i] = ptx::kept(column(row_ + i * kRowsAtOnce) - channel_);
+    stride_ = column.stride;
+    pixel_ = ptx::kept(column(row_) - channel_);
   }
 
   const Correlation& g;
   const Joined<const T>& x_;
-  int place_;                // of its chunk in a tile
-  int row_, column_;         // its first pixel and filter
-  int channel_;              // it has reached,
-  bool second_;              // and whether that lies in the second tensor
-  const T* pixel_[kPixels];  // less the channels of the tensor before: a channel's place is one addition
-  const T* filter_[kFilters];
+  int place_;         // of its chunk in a tile
+  int row_, column_;  // its first pixel and filter,
+  int channel_;       // and the channel it has reached
+  const T* filter_;
+  const T* pixel_;  // less the channels of the tensor before: a channel's place is one addition
+  int stride_;      // of that tensor's pixels
 };
 
 }  // namespace stipple::cuda::mma
