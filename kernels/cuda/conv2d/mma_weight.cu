@@ -170,7 +170,7 @@ class StageReader {
     const T* from = &stage.dy[pixel][0] + filter_;
     if constexpr (kFours) {
 #pragma unroll
-      for (int i = 0; i < kHigh * 2; ++i) {
+      for (int i = 0; i < kHigh; ++i) {
         const auto four = load_vector<uint4>(from + i % 2 * 4 * (kFilters + kPad) + i / 2 * 32);
         const int first = i / 2 * 2, half = i % 2 * 2;
         to[first][half] = four.x, to[first][half + 1] = four.y;
