@@ -20,6 +20,9 @@
 //         memory, in f32 (what is added to them is rounded once) and in whole 16 bytes of y.
 //         The input gradient is the same product over turned weights (turned_weight.h); with stride 2, one product for
 //         each parity of (h, w), of 1, 2, 2 and 4 taps.
+//         Upsampled maps are never made: each parity of y's pixels is a correlation of the small map with sums of taps
+//         (summed_weight.h), 4 x 4 products a small pixel where the large map takes 4 x 9, in all three directions.
+//         1x1 filters read two inputs as one (pixel_fetcher.h); larger filters concatenate them first.
 //         Maps of few tiles split depth over blocks; partial sums meet in a fixed order.
 // Costs   x is fetched r * s times, from L2 but for the first; turned weights are written and read once a call.
 // Counted at 128 filters, tensor cores are .38 of the main loop's instructions in bf16, .24 in tf32, .32 in f32
