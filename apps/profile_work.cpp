@@ -20,6 +20,7 @@ class Inputs {
   explicit Inputs(Dtype dtype) : dtype_(dtype) {}
   Var operator()(const Shape& shape) const { return leaf(make(shape).to(dtype_).to(Device::cuda)); }
   Var parameter(const Shape& shape) const { return leaf(make(shape).to(Device::cuda)); }  // f32 always
+  Dtype dtype() const { return dtype_; }
 
  private:
   static Tensor make(const Shape& shape) {
@@ -43,6 +44,30 @@ Call group_norm_call(Sizes s, const Inputs& normal) {
   const Var x = normal({s["n"], s["h"], s["w"], s["c"]}), gamma = normal.parameter({s["c"]}),
             beta = normal.parameter({s["c"]});
   return [=] { return group_norm(x, gamma, beta, options); };
+}
+
+// A block of a U-Net without its attention.
+struct Block {
+  Parameters parameters;
+  ResnetBlock resnet;
+
+  Block(int64_t in, int64_t out, int64_t time_width, int64_t groups, Dtype dtype)
+      : resnet(Scope(parameters), in, out,
+               {.time_embedding_width = time_width, .groups = groups, .groups_out = groups}) {
+    PhiloxGenerator random(0);
+    parameters.allocate();
+    parameters.initialize(random);
+    parameters.to(Device::cuda);
+    parameters.compute_in(dtype);
+    parameters.round();
+    parameters.require_gradients(true);
+  }
+};
+
+Call resnet_block_call(Sizes s, const Inputs& normal) {
+  const auto block = std::make_shared<Block>(s["c"], s["k"], s["time"], s["groups"], normal.dtype());
+  const Var x = normal({s["n"], s["h"], s["w"], s["c"]}), embedding = normal({s["n"], s["time"]});
+  return [=] { return block->resnet(x, embedding); };
 }
 
 Call attention_call(Sizes s, const Inputs& normal) {
@@ -81,6 +106,9 @@ const std::vector<Operation>& operations() {
        {{"n", 2}, {"h", 16}, {"w", 16}, {"c", 128}, {"k", 128}, {"kernel", 3}, {"stride", 1}, {"upsample", 0}},
        conv2d_call},
       {"group_norm", {{"n", 2}, {"h", 32}, {"w", 32}, {"c", 128}, {"groups", 32}, {"silu", 1}}, group_norm_call},
+      {"resnet_block",
+       {{"n", 2}, {"h", 32}, {"w", 32}, {"c", 64}, {"k", 64}, {"time", 128}, {"groups", 32}},
+       resnet_block_call},
       {"linear", {{"m", 256}, {"n", 128}, {"k", 128}}, linear_call},
       {"silu", map, map_call<silu>},
       {"add", map, add_call},

@@ -108,17 +108,19 @@ Var checkpoint(const std::function<Var()>& segment) {
   if (y.requires_grad() || outside.nodes.empty()) return y;  // the segment made nothing of its own
   std::vector<Var> inputs;
   for (const auto& node : outside.nodes) inputs.emplace_back(Tensor(), node);
-  return record("checkpoint", y.value(), inputs, [segment, inputs, random](const Tensor& dy, Destinations& to) {
-    Recording on;
-    const RandomStream same_numbers(random);
-    const Var again = segment();
-    std::vector<Var> wanted;
-    for (size_t i = 0; i < inputs.size(); ++i)
-      if (to.wanted(i)) wanted.push_back(inputs[i]);
-    const std::vector<Tensor> gradients = grad_of_segment(again, wanted, dy);
-    for (size_t i = 0, next = 0; i < inputs.size(); ++i)
-      if (to.wanted(i)) to.set(i, gradients[next++]);
-  });
+  return record("checkpoint", y.value(), inputs,
+                [segment, inputs, random](const Tensor& dy, Destinations& to) {
+                  Recording on;
+                  const RandomStream same_numbers(random);
+                  const Var again = segment();
+                  std::vector<Var> wanted;
+                  for (size_t i = 0; i < inputs.size(); ++i)
+                    if (to.wanted(i)) wanted.push_back(inputs[i]);
+                  const std::vector<Tensor> gradients = grad_of_segment(again, wanted, dy);
+                  for (size_t i = 0, next = 0; i < inputs.size(); ++i)
+                    if (to.wanted(i)) to.set(i, gradients[next++]);
+                })
+      .with_moments(y.moments());
 }
 
 OperationWatch::OperationWatch(std::function<void(const std::string&)> seen)

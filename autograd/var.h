@@ -47,10 +47,16 @@ class Var {
   bool requires_grad() const { return node_ != nullptr; }
   const std::shared_ptr<Node>& node() const { return node_; }
   Var detach() const { return Var(value_); }
+  // What the operation that made the value knows of it besides: the moments of its channels (kernels/conv2d.h).
+  const Tensor& moments() const { return moments_; }
+  Var with_moments(Tensor moments) && {
+    moments_ = std::move(moments);
+    return std::move(*this);
+  }
   const Tensor& gradient() const;  // of a leaf, after backward(y); undefined before
 
  private:
-  Tensor value_;
+  Tensor value_, moments_;
   std::shared_ptr<Node> node_;
 };
 

@@ -74,14 +74,14 @@ Var ResnetBlock::forward(const Concat<Var>& x, const Var& embedding) const {
   Var h = normed(norm1, x);
   if (resample != Resample::up) h = resampled(resample, h);  // conv1 folds that in
   if (options.scale_shift) {
-    h = conv1(h);
+    h = conv1(h, {.moments = true});
     const auto [scale, shift] = split_channels(as_map(time), h.dim(3));
     h = activation(options.act_fn, norm2(h) * (scale + 1.0) + shift);
   } else {
-    h = normed(norm2, conv1(h, {.time_embedding = time}));
+    h = normed(norm2, conv1(h, {.time_embedding = time, .moments = true}));
   }
   return conv2(dropout(h, options.dropout),
-               {.residual = shortcut(x), .output_scale_factor = options.output_scale_factor});
+               {.residual = shortcut(x), .output_scale_factor = options.output_scale_factor, .moments = true});
 }
 
 DownBlock::DownBlock(Scope scope, int64_t in, int64_t out, int64_t layers, const BlockOptions& o) {
@@ -117,7 +117,7 @@ Var DownBlock::operator()(Var x, const Var& embedding, std::vector<Var>& skips, 
 }
 
 Var DownBlock::downsample(const Var& x, const Var& embedding, Var& picture) const {
-  if (downsample_conv) return (*downsample_conv)(x);
+  if (downsample_conv) return (*downsample_conv)(x, {.moments = true});
   const Var h = (*downsample_resnet)(x, embedding);
   if (!skip_conv) return h;
   picture = fir_downsample(picture);

@@ -65,12 +65,13 @@ void weight_gradient_over_two(const Grad& to, const Tensor& dy, const Concat<Ten
 
 }  // namespace
 
-Tensor conv2d(const Concat<Tensor>& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e, const Conv2dOptions& o) {
-  Tensor y(conv2d_shape(concat_shape(x), weight.shape(), o), x.a.dtype(), x.a.device());
+Conv2dOut conv2d(const Concat<Tensor>& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e,
+                 const Conv2dOptions& o) {
+  Conv2dOut out{Tensor(conv2d_shape(concat_shape(x), weight.shape(), o), x.a.dtype(), x.a.device()), {}};
   check(weight.dtype() == x.a.dtype(), "conv2d: x is {}, the weight {}", describe(x.a), describe(weight));
-  check_epilogue(e, y, weight);
-  launch<&cpu::conv2d, &cuda::conv2d>(y.device(), y, x, weight, e, o);
-  return y;
+  check_epilogue(e, out.y, weight);
+  launch<&cpu::conv2d, &cuda::conv2d>(x.a.device(), out, x, weight, e, o);
+  return out;
 }
 
 Tensor conv2d_input_gradient(const Tensor& dy, const Tensor& weight, const Shape& x, const Conv2dOptions& o) {

@@ -37,6 +37,14 @@ struct Conv2dEpilogue {
   T time_embedding;  // [N, K], to every pixel of its image
   T residual;        // [N, Ho, Wo, K]
   double output_scale_factor = 1;
+  bool moments = false;  // those of y's channels are taken as well, for a group norm
+};
+
+struct Conv2dOut {
+  Tensor y;
+  // f32 [N, pieces, 2, K], where they were asked for and the kernel has them at hand: on CUDA, on tensor cores, where
+  // one block computes a whole sum and x is not upsampled. The CPU, whose group norm finds x in its caches, takes none.
+  Tensor moments;
 };
 
 struct Conv2dGrads {       // where to write; undefined = not wanted
@@ -48,9 +56,9 @@ struct Conv2dGrads {       // where to write; undefined = not wanted
 Shape conv2d_shape(const Shape& x, const Shape& weight, const Conv2dOptions&);
 
 namespace kernels {
-Tensor conv2d(const Concat<Tensor>& x,  // [N, H, W, C]
-              const Tensor& weight,     // [K, R, S, C]
-              const Conv2dEpilogue<Tensor>&, const Conv2dOptions&);
+Conv2dOut conv2d(const Concat<Tensor>& x,  // [N, H, W, C]
+                 const Tensor& weight,     // [K, R, S, C]
+                 const Conv2dEpilogue<Tensor>&, const Conv2dOptions&);
 Tensor conv2d_input_gradient(const Tensor& dy, const Tensor& weight, const Shape& x, const Conv2dOptions&);
 // Of two inputs, the first of which has a_channels; undefined = not wanted.
 void conv2d_input_gradient(const Concat<Tensor>& dx, int64_t a_channels, const Tensor& dy, const Tensor& weight,
@@ -60,14 +68,14 @@ void conv2d_weight_gradient(const Conv2dGrads& to, const Tensor& dy, const Conca
 }  // namespace kernels
 
 namespace cpu {
-void conv2d(Tensor& y, const Concat<Tensor>& x, const Tensor& weight, const Conv2dEpilogue<Tensor>&,
+void conv2d(Conv2dOut& out, const Concat<Tensor>& x, const Tensor& weight, const Conv2dEpilogue<Tensor>&,
             const Conv2dOptions&);
 void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, const Conv2dOptions&);
 void conv2d_weight_gradient(const Conv2dGrads& to, const Tensor& dy, const Tensor& x, const Conv2dOptions&);
 }  // namespace cpu
 
 namespace cuda {
-void conv2d(Tensor& y, const Concat<Tensor>& x, const Tensor& weight, const Conv2dEpilogue<Tensor>&,
+void conv2d(Conv2dOut& out, const Concat<Tensor>& x, const Tensor& weight, const Conv2dEpilogue<Tensor>&,
             const Conv2dOptions&);
 void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, const Conv2dOptions&);
 void conv2d_weight_gradient(const Conv2dGrads& to, const Tensor& dy, const Tensor& x, const Conv2dOptions&);

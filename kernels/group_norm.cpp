@@ -24,13 +24,14 @@ Shape check_input(const Concat<Tensor>& x, const Tensor& gamma, const Tensor& be
 
 }  // namespace
 
-GroupNormOut group_norm(const Concat<Tensor>& x, const Tensor& gamma, const Tensor& beta, const GroupNormOptions& o) {
+GroupNormOut group_norm(const Concat<Tensor>& x, const Tensor& gamma, const Tensor& beta, const GroupNormOptions& o,
+                        const Concat<Tensor>& moments) {
   const Shape shape = check_input(x, gamma, beta, o), per_group{shape[0], o.groups};
   const Dtype statistics = parameters_for(x);
   const Device device = x.a.device();
   GroupNormOut out{Tensor(shape, x.a.dtype(), device), Tensor(per_group, statistics, device),
                    Tensor(per_group, statistics, device)};
-  launch<&cpu::group_norm, &cuda::group_norm>(device, out, x, gamma, beta, o);
+  launch<&cpu::group_norm, &cuda::group_norm>(device, out, x, gamma, beta, o, moments);
   return out;
 }
 

@@ -11,6 +11,9 @@
 //   dx = rstd (g - 1/m sum g - xn 1/m sum g xn)
 //   dgamma = sum_{n,h,w} dz xn    dbeta = sum_{n,h,w} dz
 //
+// Where the convolutions that made x have left the moments of its channels, CUDA takes mean and var from them and reads x
+// once; the CPU looks at x.
+//
 // x may be two tensors that stand for their concatenation, of which y is one tensor: groups may straddle the seam. CUDA
 // reads the two; the CPU, whose vectors take several pixels of few channels at once, concatenates inside.
 
@@ -36,21 +39,22 @@ namespace kernels {
 GroupNormOut group_norm(const Concat<Tensor>& x,  // [N, ..., C], e.g. [N, H, W, C]
                         const Tensor& gamma,      // [C], f64 where x is f64, else f32
                         const Tensor& beta,       // [C]
-                        const GroupNormOptions&);
+                        const GroupNormOptions&,
+                        const Concat<Tensor>& moments = {});  // of x's channels (conv2d.h), both or neither
 void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Concat<Tensor>& x, const Tensor& gamma,
                          const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions&);
 }  // namespace kernels
 
 namespace cpu {
 void group_norm(GroupNormOut& out, const Concat<Tensor>& x, const Tensor& gamma, const Tensor& beta,
-                const GroupNormOptions&);
+                const GroupNormOptions&, const Concat<Tensor>& moments);
 void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Concat<Tensor>& x, const Tensor& gamma,
                          const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions&);
 }  // namespace cpu
 
 namespace cuda {
 void group_norm(GroupNormOut& out, const Concat<Tensor>& x, const Tensor& gamma, const Tensor& beta,
-                const GroupNormOptions&);
+                const GroupNormOptions&, const Concat<Tensor>& moments);
 void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Concat<Tensor>& x, const Tensor& gamma,
                          const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions&);
 }  // namespace cuda

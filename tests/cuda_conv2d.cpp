@@ -69,8 +69,8 @@ TEST_CASE("conv2d on CUDA gives two inputs the bits of their concatenation", "[c
   for (const char* rung : {"naive", "tiled", "mma"}) {
     const RungGuard guard("CONV2D_CUDA", rung);
     const std::vector<Tensor> in = on(Device::cuda, make_inputs(c, Dtype::f32));
-    const Tensor two = kernels::conv2d({in[0], in[1]}, in[2], {in[3]}, {});
-    const Tensor one = kernels::conv2d(kernels::concat_channels(in[0], in[1]), in[2], {in[3]}, {});
+    const Tensor two = kernels::conv2d({in[0], in[1]}, in[2], {in[3]}, {}).y;
+    const Tensor one = kernels::conv2d(kernels::concat_channels(in[0], in[1]), in[2], {in[3]}, {}).y;
     CHECK(same_bits(two.to(Device::cpu), one.to(Device::cpu)));
   }
 }
@@ -112,7 +112,7 @@ TEST_CASE("what is not a number stays so on tensor cores, and infinity leaves no
       Tensor x = Tensor::full({1, 2, 2, 32}, 1);
       x.mutable_data<float>()[40] = std::bit_cast<float>(bits);  // in the second pixel
       cuda::allow_tf32(tf32);
-      const Tensor y = kernels::conv2d(x.to(Device::cuda), w.to(Device::cuda), {}, {}).to(Device::cpu);
+      const Tensor y = kernels::conv2d(x.to(Device::cuda), w.to(Device::cuda), {}, {}).y.to(Device::cpu);
       cuda::allow_tf32(false);
       INFO(std::hex << bits << (tf32 ? " tf32" : " f32"));
       CHECK(y.data<float>()[0] == Approx(16));

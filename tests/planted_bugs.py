@@ -90,7 +90,7 @@ BUGS = [
         "each * chunk_squares[index(c)] + part(c) * d * d", "each * chunk_squares[index(c)]",
         "group_norm*", "join_moments_kernel"),
     Bug("the rows behind the last pixel are stored, too", "conv2d/mma.cu",
-        "if (row + r >= g.pixels() || left <= 0) continue;", "if (left <= 0) continue;",
+        "r < kRows && row + r < g.pixels(); r", "r < kRows; r",
         CONV2D, "conv2d_mma_kernel", check=True),
     Bug("copies from outside are not filled with zeros", "attention/tile.h",
         "inside > 0 ? kChunkBytes : 0", "kChunkBytes",

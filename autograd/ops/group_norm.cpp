@@ -4,7 +4,7 @@ namespace stipple {
 
 Var group_norm(const Concat<Var>& x, const Var& gamma, const Var& beta, const GroupNormOptions& o) {
   const Concat<Tensor> values{x.a.value(), x.b.value()};
-  const GroupNormOut out = kernels::group_norm(values, gamma.value(), beta.value(), o);
+  const GroupNormOut out = kernels::group_norm(values, gamma.value(), beta.value(), o, {x.a.moments(), x.b.moments()});
   const bool any = x.a.requires_grad() || x.b.requires_grad() || gamma.requires_grad() || beta.requires_grad();
   return record(
       "group_norm", out.y, {x.a, gamma, beta, x.b},

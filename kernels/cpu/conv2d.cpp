@@ -72,8 +72,9 @@ void finish(Tensor& y, const Conv2dEpilogue<Tensor>& e) {
 
 }  // namespace
 
-void conv2d(Tensor& y, const Concat<Tensor>& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e,
+void conv2d(Conv2dOut& out, const Concat<Tensor>& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e,
             const Conv2dOptions& o) {
+  Tensor& y = out.y;
   add_to_bias(y, enlarged(kernels::concat_channels(x), o), weight, e.bias, o);
   if (!e.time_embedding && !e.residual && e.output_scale_factor == 1) return;
   for_real("conv2d", y.dtype(), [&]<typename T>(T) { finish<T>(y, e); });

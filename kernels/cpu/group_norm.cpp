@@ -358,7 +358,7 @@ void whole_backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x,
 }  // namespace
 
 void group_norm(GroupNormOut& out, const Concat<Tensor>& parts, const Tensor& gamma, const Tensor& beta,
-                const GroupNormOptions& o) {
+                const GroupNormOptions& o, const Concat<Tensor>&) {
   const Tensor x = kernels::concat_channels(parts);
   if (!use_oracle(x)) return (use_double(x) ? forward<double> : forward<float>)(out, x, gamma, beta, o);
   const Extents e(x, o.groups);

@@ -69,13 +69,14 @@ void no_pixels(const Conv2dGrads& to) {
 
 }  // namespace
 
-void conv2d(Tensor& y, const Concat<Tensor>& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e,
+void conv2d(Conv2dOut& out, const Concat<Tensor>& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e,
             const Conv2dOptions& o) {
+  Tensor& y = out.y;
   if (y.numel() == 0) return;
   check(!e.bias || e.bias.dtype() == Dtype::f32, "conv2d: the bias must be f32 on cuda, got {}", describe(e.bias));
   const Correlation g(concat_shape(x), weight.shape(), y.shape(), o);
   const std::string_view rung = chosen();
-  if (rung == "mma") return mma::conv2d(y, x, weight, e, g, allows_tf32());
+  if (rung == "mma") return mma::conv2d(out, x, weight, e, g, allows_tf32());
   rung == "tiled" ? tiled::conv2d(y, x, weight, e, g) : naive::conv2d(y, x, weight, e, g);
 }
 

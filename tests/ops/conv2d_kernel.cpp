@@ -86,7 +86,7 @@ struct Problem {
     const Tensor a = x.to(dtype), w = weight.to(dtype), upstream = dy.to(dtype);
     const Grad dw{add ? before.to(dtype).clone() : Tensor(weight.shape(), dtype), add};
     const Grad db{add ? before_bias.to(dtype).clone() : Tensor(bias.shape(), dtype), add};
-    Results out{kernels::conv2d(a, w, {add ? bias.to(dtype) : Tensor()}, options),
+    Results out{kernels::conv2d(a, w, {add ? bias.to(dtype) : Tensor()}, options).y,
                 kernels::conv2d_input_gradient(upstream, w, a.shape(), options), dw.to, db.to};
     kernels::conv2d_weight_gradient({dw, db}, upstream, a, options);
     return out;
@@ -152,8 +152,8 @@ TEST_CASE("an image has the same bits alone and in a batch", "[conv2d]") {
     for (const FastRung& rung : kFastRungs) {
       const RungGuard guard("CONV2D", rung.name);
       const Problem problem(d);
-      const Tensor batch = kernels::conv2d(problem.x, problem.weight, {problem.bias}, problem.options);
-      const Tensor alone = kernels::conv2d(problem.x.slice(6, 7), problem.weight, {problem.bias}, problem.options);
+      const Tensor batch = kernels::conv2d(problem.x, problem.weight, {problem.bias}, problem.options).y;
+      const Tensor alone = kernels::conv2d(problem.x.slice(6, 7), problem.weight, {problem.bias}, problem.options).y;
       CHECK(same_bits(batch.slice(6, 7), alone));
     }
   }
@@ -164,7 +164,7 @@ TEST_CASE("a NaN reaches the outputs whose window covers it and no others", "[co
     const RungGuard guard("CONV2D", rung);
     const Tensor x = normal({2, 9, 9, 17}, 1), weight = normal({33, 3, 3, 17}, 2);
     x.mutable_data<float>()[(1 * 81 + 4 * 9 + 0) * 17 + 16] = NAN;  // image 1, pixel (4, 0), the last channel
-    const Tensor y = kernels::conv2d(x, weight, {}, {1, Padding::same(1)});
+    const Tensor y = kernels::conv2d(x, weight, {}, {1, Padding::same(1)}).y;
     for (int64_t i = 0; i < y.numel(); ++i) {
       const int64_t n = i / 33 / 81, row = i / 33 / 9 % 9, column = i / 33 % 9;
       REQUIRE(std::isnan(y.data<float>()[i]) == (n == 1 && row >= 3 && row <= 5 && column <= 1));
@@ -175,7 +175,7 @@ TEST_CASE("a NaN reaches the outputs whose window covers it and no others", "[co
 TEST_CASE("conv2d of no images is no images and zero gradients", "[conv2d]") {
   const Tensor x({0, 8, 8, 32}), weight = normal({16, 3, 3, 32}, 1), dweight(weight.shape());
   const Conv2dOptions o{1, Padding::same(1)};
-  const Tensor y = kernels::conv2d(x, weight, {}, o);
+  const Tensor y = kernels::conv2d(x, weight, {}, o).y;
   CHECK(y.shape() == Shape{0, 8, 8, 16});
   CHECK(kernels::conv2d_input_gradient(y, weight, x.shape(), o).numel() == 0);
   kernels::conv2d_weight_gradient({{dweight}}, y, x, o);

@@ -5,6 +5,7 @@
 #include "kernels/cuda/conv2d/rungs.h"
 #include "kernels/cuda/conv2d/stage_fetcher.h"
 #include "kernels/cuda/conv2d/summed_weight.h"
+#include "kernels/cuda/conv2d/tile_moments.h"
 #include "kernels/cuda/conv2d/turned_weight.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/partial_sums.h"
@@ -23,6 +24,7 @@
 //         Upsampled maps are never made: each parity of y's pixels is a correlation of the small map with sums of taps
 //         (summed_weight.h), 4 x 4 products a small pixel where the large map takes 4 x 9, in all three directions.
 //         1x1 filters read two inputs as one (pixel_fetcher.h); larger filters concatenate them first.
+//         Where a group norm follows, a block leaves the moments of its part of y (tile_moments.h), from shared memory.
 //         Maps of few tiles split depth over blocks; partial sums meet in a fixed order.
 // Costs   x is fetched r * s times, from L2 but for the first; turned weights are written and read once a call.
 // Counted at 128 filters, tensor cores are .38 of the main loop's instructions in bf16, .24 in tf32, .32 in f32
@@ -35,6 +37,8 @@ namespace {
 
 constexpr int kStages = 4, kWarps = kThreads / 32;
 constexpr int kPad = 8;  // floats behind a row of sums in shared memory
+template <int kColumns>
+constexpr int kPitch = kColumns + kPad;
 
 // How the block's warps share the tile.
 template <int kColumns>
@@ -92,7 +96,7 @@ __device__ void stage_sums(float* tile, const float (&sums)[kHigh][kWide][4]) {
   for (int i = 0; i < kHigh; ++i)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      float* to = tile + (Warp::row() + i * 16 + half * 8 + fragment_row()) * (kColumns + kPad) + Warp::column();
+      float* to = tile + (Warp::row() + i * 16 + half * 8 + fragment_row()) * kPitch<kColumns> + Warp::column();
 #pragma unroll
       for (int j = 0; j < kWide; ++j)
         store_pair(to + j * 8 + fragment_column(), sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
@@ -108,31 +112,41 @@ __device__ void load_floats(float (&to)[kCount], const float* from) {
   }
 }
 
-// From shared memory to y, 16 bytes a thread where filters come in whole chunks.
+template <int kCount>
+__device__ void store_floats(float* to, const float (&from)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; i += 4) store_vector(to + i, float4{from[i], from[i + 1], from[i + 2], from[i + 3]});
+}
+
+// From shared memory to y, 16 bytes a thread where filters come in whole chunks; what y has then got goes back where
+// moments are taken of it.
 template <typename Out, int kColumns>
 __device__ void store_results(Out* y, const Placement& at, const Correlation& g, const Epilogue<Out>& epilogue,
-                              const float* tile, int row, int column) {
+                              float* tile, int row, int column, bool back) {
   constexpr int kLength = kChunk / sizeof(Out), kAcross = kColumns / kLength;
   const int c = threadIdx.x % kAcross * kLength, filter = column + c, left = g.filters - filter;
   if (left <= 0) return;
   for (int r = threadIdx.x / kAcross; r < kRows && row + r < g.pixels(); r += kThreads / kAcross) {
-    const float* from = tile + r * (kColumns + kPad) + c;
+    float* const from = tile + r * kPitch<kColumns> + c;
     const int64_t offset = at(g, row + r) + filter;
     Out* to = y + offset;
     if (g.filters % kLength == 0) {
       float values[kLength];
       load_floats(values, from);
       epilogue(g, row + r, filter, offset, values);
-      store_vector(to, packed<Out>(values));
+      const auto raw = packed<Out>(values);
+      store_vector(to, raw);
+      if (back) unpack<Out>(values, raw), store_floats(from, values);
     } else {
-      for (int j = 0; j < kLength && j < left; ++j) to[j] = epilogue(g, row + r, filter + j, offset + j, from[j]);
+      for (int j = 0; j < kLength && j < left; ++j)
+        from[j] = static_cast<float>(to[j] = epilogue(g, row + r, filter + j, offset + j, from[j]));
     }
   }
 }
 
 template <int kColumns>
 constexpr size_t shared_bytes() {
-  const size_t stages = kStages * (kRows + kColumns) * kRowBytes, sums = kRows * (kColumns + kPad) * sizeof(float);
+  const size_t stages = kStages * (kRows + kColumns) * kRowBytes, sums = kRows * kPitch<kColumns> * sizeof(float);
   return stages > sums ? stages : sums;
 }
 
@@ -149,8 +163,8 @@ template <typename Precision, typename Out, int kColumns, Fetch kFetch>
 __global__ void __launch_bounds__(kThreads, 2)
     conv2d_mma_kernel(Out* __restrict__ y, Placement at, int64_t split_stride,
                       Joined<const typename Precision::Element> x,
-                      const typename Precision::Element* __restrict__ weight, Epilogue<Out> epilogue, Correlation g,
-                      int stages_a_split) {
+                      const typename Precision::Element* __restrict__ weight, Epilogue<Out> epilogue,
+                      MomentsOut moments, Correlation g, int stages_a_split) {
   using T = typename Precision::Element;
   using Warp = WarpTile<kColumns>;
   constexpr int kStageDepth = kRowBytes / sizeof(T), kStageBytes = (kRows + kColumns) * kRowBytes;
@@ -179,7 +193,10 @@ __global__ void __launch_bounds__(kThreads, 2)
   float* tile = reinterpret_cast<float*>(shared);
   stage_sums<kColumns>(tile, sums);
   __syncthreads();
-  store_results<Out, kColumns>(y + blockIdx.y * split_stride, at, g, epilogue, tile, row, column);
+  store_results<Out, kColumns>(y + blockIdx.y * split_stride, at, g, epilogue, tile, row, column, moments.to);
+  if (!moments.to) return;
+  __syncthreads();
+  moments.take<kRows, kColumns, kPitch<kColumns>>(g, tile, row, column);
 }
 
 constexpr int kFewBlocks = 128,
@@ -212,7 +229,7 @@ struct OutputElement {
 };
 
 template <typename Precision, int kColumns, Fetch kFetch>
-void correlate_tiles(const Tensor& y, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
+void correlate_tiles(Conv2dOut& out, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
                      const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
   using T = typename Precision::Element;
   constexpr int kStageDepth = kRowBytes / sizeof(T);
@@ -221,8 +238,12 @@ void correlate_tiles(const Tensor& y, const Placement& at, const Concat<Tensor>&
   const auto start = [&]<typename Out>(Out* to, const Placement& place, const Epilogue<Out>& epilogue,
                                        int64_t split_stride) {
     launch(conv2d_mma_kernel<Precision, Out, kColumns, kFetch>, dim3(tiles, split.count), kThreads,
-           shared_bytes<kColumns>(), to, place, split_stride, joined<T>(x), data<T>(weight), epilogue, g, split.stages);
+           shared_bytes<kColumns>(), to, place, split_stride, joined<T>(x), data<T>(weight), epilogue,
+           MomentsOut{mutable_data<float>(out.moments)}, g, split.stages);
   };
+  const Tensor& y = out.y;
+  if (e.moments && split.count == 1)
+    out.moments = Tensor({g.images, Pieces{g.rows * g.columns}.of_image(), 2, g.filters}, Dtype::f32, y.device());
   if (split.count == 1) return start(mutable_data<T>(y), at, Epilogue<T>(e), 0);
   const int64_t outputs = int64_t{g.pixels()} * g.filters;
   const Tensor partials({split.count, outputs}, Dtype::f32, y.device());
@@ -232,34 +253,36 @@ void correlate_tiles(const Tensor& y, const Placement& at, const Concat<Tensor>&
 }
 
 template <typename Precision, Fetch kFetch>
-void correlate_wide(const Tensor& y, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
+void correlate_wide(Conv2dOut& out, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
                     const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
-  if (g.filters > 64) return correlate_tiles<Precision, 128, kFetch>(y, at, x, weight, e, g);
-  correlate_tiles<Precision, 64, kFetch>(y, at, x, weight, e, g);
+  if (g.filters > 64) return correlate_tiles<Precision, 128, kFetch>(out, at, x, weight, e, g);
+  correlate_tiles<Precision, 64, kFetch>(out, at, x, weight, e, g);
 }
 
 template <typename Precision>
-void correlate(const Tensor& y, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
+void correlate(Conv2dOut& out, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
                const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
   if (g.pixels() == 0 || g.filters == 0) return;
   using T = typename Precision::Element;
-  if (PixelFetcher<T, 64>::takes(g, x)) return correlate_wide<Precision, Fetch::pixels>(y, at, x, weight, e, g);
-  if (x.b.defined()) return correlate<Precision>(y, at, kernels::concat_channels(x), weight, e, g);
-  if (ChunkFetcher<T, 64>::takes(g)) return correlate_wide<Precision, Fetch::chunks>(y, at, x, weight, e, g);
-  correlate_tiles<Precision, 64, Fetch::elements>(y, at, x, weight, e, g);
+  if (PixelFetcher<T, 64>::takes(g, x)) return correlate_wide<Precision, Fetch::pixels>(out, at, x, weight, e, g);
+  if (x.b.defined()) return correlate<Precision>(out, at, kernels::concat_channels(x), weight, e, g);
+  if (ChunkFetcher<T, 64>::takes(g)) return correlate_wide<Precision, Fetch::chunks>(out, at, x, weight, e, g);
+  correlate_tiles<Precision, 64, Fetch::elements>(out, at, x, weight, e, g);
 }
 
-void correlate(const Tensor& y, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
+void correlate(Conv2dOut& out, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
                const Conv2dEpilogue<Tensor>& e, const Correlation& g, bool tf32) {
-  if (y.dtype() == Dtype::bf16) return correlate<Bf16>(y, at, x, weight, e, g);
+  const Tensor& y = out.y;
+  if (y.dtype() == Dtype::bf16) return correlate<Bf16>(out, at, x, weight, e, g);
   check(y.dtype() == Dtype::f32, "conv2d: computes in f32 and bf16 on cuda, got {}", name_of(y.dtype()));
-  tf32 ? correlate<Tf32>(y, at, x, weight, e, g) : correlate<F32>(y, at, x, weight, e, g);
+  tf32 ? correlate<Tf32>(out, at, x, weight, e, g) : correlate<F32>(out, at, x, weight, e, g);
 }
 
 // The input gradient of convolution g, whose weight is turned_for(h, w) for one parity of its pixels.
 template <typename Turned>
 void correlate_phases(const Tensor& dx, const Tensor& dy, const Conv2dEpilogue<Tensor>& e, const Correlation& g,
                       bool tf32, const Turned& turned_for) {
+  Conv2dOut out{dx, {}};
   for (int i = 0; i < g.stride; ++i)
     for (int j = 0; j < g.stride; ++j) {
       const Phase h(i, g.stride, g.r, g.top, g.h), w(j, g.stride, g.s, g.left, g.w);
@@ -268,7 +291,7 @@ void correlate_phases(const Tensor& dx, const Tensor& dy, const Conv2dEpilogue<T
       part.top = h.padding(), part.left = w.padding();
       const Placement at{(int64_t{h.first} * g.w + w.first) * g.c, int64_t{g.h} * g.w * g.c,
                          int64_t{g.stride} * g.w * g.c, int64_t{g.stride} * g.c};
-      correlate(dx, at, dy, turned, e, part, tf32);
+      correlate(out, at, dy, turned, e, part, tf32);
     }
 }
 
@@ -279,7 +302,9 @@ SummedTaps sums_of(const Phase& phase, int taps) {
 
 void upsampled_conv2d(Tensor& y, const Tensor& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e,
                       const Correlation& g, bool tf32) {
-  correlate_phases(y, x, e, halving(g), tf32, [&](const Phase& h, const Phase& w) {
+  Conv2dEpilogue<Tensor> added = e;
+  added.moments = false;  // a parity's pixels lie apart
+  correlate_phases(y, x, added, halving(g), tf32, [&](const Phase& h, const Phase& w) {
     return summed_weight(weight, sums_of(h, g.r), sums_of(w, g.s));
   });
 }
@@ -288,15 +313,16 @@ void upsampled_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight
   const Correlation half = halving(g);
   const Tensor sums = summed_weight(weight, {0, 1, half.r}, {0, 1, half.s});
   const Tensor turned = turned_weight(sums, Phase(0, 1, half.r, 0, 1), Phase(0, 1, half.s, 0, 1));
-  correlate(dx, Placement::dense(half), dy, turned, {}, half, tf32);
+  Conv2dOut out{dx, {}};
+  correlate(out, Placement::dense(half), dy, turned, {}, half, tf32);
 }
 
 }  // namespace
 
-void conv2d(Tensor& y, const Concat<Tensor>& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e,
+void conv2d(Conv2dOut& out, const Concat<Tensor>& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e,
             const Correlation& g, bool tf32) {
-  if (g.scale == 2) return upsampled_conv2d(y, kernels::concat_channels(x), weight, e, g, tf32);
-  correlate(y, Placement::dense(g), x, weight, e, g, tf32);
+  if (g.scale == 2) return upsampled_conv2d(out.y, kernels::concat_channels(x), weight, e, g, tf32);
+  correlate(out, Placement::dense(g), x, weight, e, g, tf32);
 }
 
 void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, const Correlation& g, bool tf32) {

@@ -125,6 +125,10 @@ __global__ __launch_bounds__(kMostThreads, 1) void group_norm_one_pass_backward_
 }  // namespace
 
 bool fits(const Concat<Tensor>& x, const GroupNormOptions& o) { return worth_it(tiling(x, o, 1)); }
+bool fits_well(const Concat<Tensor>& x, const GroupNormOptions& o) {
+  const auto t = tiling(x, o, 1);
+  return worth_it(t) && kept_bytes(x, *t, 1) <= kComfortable;
+}
 bool backward_fits(const Concat<Tensor>& x, const GroupNormOptions& o) { return worth_it(tiling(x, o, 2)); }
 
 void group_norm(GroupNormOut& out, const Concat<Tensor>& x, const Tensor& gamma, const Tensor& beta,

@@ -219,15 +219,20 @@ void statistics(GroupNormOut& out, const Concat<Tensor>& x, const Tiling& t, dou
 
 bool fits(const Concat<Tensor>& x, const GroupNormOptions& o) { return tiling(x, o).columns <= kMostColumns; }
 
-void group_norm(GroupNormOut& out, const Concat<Tensor>& x, const Tensor& gamma, const Tensor& beta,
-                const GroupNormOptions& o) {
+void map(GroupNormOut& out, const Concat<Tensor>& x, const Tensor& gamma, const Tensor& beta,
+         const GroupNormOptions& o) {
   const Tiling t = tiling(x, o);
-  statistics(out, x, t, o.eps);
   for_vectors(x, [&]<typename T, int kVector>(T, std::integral_constant<int, kVector>) {
     launch(group_norm_map_kernel<T, kVector>, t.blocks(), t.threads(), shared_bytes(x, t), mutable_data<T>(out.y),
            joined<T>(x), data<float>(gamma), data<float>(beta), data<float>(out.mean), data<float>(out.rstd), t,
            o.silu);
   });
+}
+
+void group_norm(GroupNormOut& out, const Concat<Tensor>& x, const Tensor& gamma, const Tensor& beta,
+                const GroupNormOptions& o) {
+  statistics(out, x, tiling(x, o), o.eps);
+  map(out, x, gamma, beta, o);
 }
 
 void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Concat<Tensor>& x, const Tensor& gamma,

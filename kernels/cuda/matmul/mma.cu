@@ -39,8 +39,8 @@ void matmul(const Grad& c, const MatmulOperand& a, const MatmulOperand& b, const
     return conv2d_weight_gradient(c, turned(a), as_multiplied(b),
                                   pixels_and_filters(size.depth, size.rows, size.columns), allows_tf32());
   }
-  Tensor y = c.to;
-  conv2d(y, as_multiplied(a), turned(b), {bias}, pixels_and_filters(size.rows, size.columns, size.depth),
+  Conv2dOut out{c.to, {}};
+  conv2d(out, as_multiplied(a), turned(b), {bias}, pixels_and_filters(size.rows, size.columns, size.depth),
          allows_tf32());
 }
 

@@ -1,0 +1,47 @@
+#pragma once
+#include "kernels/cuda/conv2d/correlation.h"
+#include "kernels/cuda/moments.h"
+
+namespace stipple::cuda {
+
+// Where a convolution leaves the moments of y's channels (moments.h), or null.
+struct MomentsOut {
+  float* to = nullptr;  // [images, pieces, 2, filters]
+
+  // From values [rows][pitch] of the tile of y that begins at pixel `row` and filter `column`, in shared memory. A
+  // thread has a filter and a piece to itself and goes over it twice: the second time, sums about the first mean correct
+  // it (Chan, Golub & LeVeque 1983, The American Statistician 37, eq. 1.7).
+  template <int kRows, int kColumns, int kPitch>
+  __device__ void take(const Correlation& g, const float* values, int row, int column) const {
+    const int c = threadIdx.x % kColumns, begin = threadIdx.x / kColumns * Pieces::kPixels;
+    const int end = min(begin + Pieces::kPixels, g.pixels() - row);
+    if (begin >= kRows || column + c >= g.filters) return;
+    const int image_pixels = g.rows * g.columns;
+    for (int first = begin; first < end;) {
+      const int image = (row + first) / image_pixels, last = min(end, (image + 1) * image_pixels - row);
+      put<kPitch>(g, values + first * kPitch + c, last - first, image, (row + begin) / Pieces::kPixels, column + c);
+      first = last;
+    }
+  }
+
+ private:
+  template <int kPitch>
+  __device__ void put(const Correlation& g, const float* values, int count, int image, int piece, int filter) const {
+    const float each = 1.f / static_cast<float>(count);
+    float sum = 0, off = 0, squares = 0;
+#pragma unroll 8
+    for (int i = 0; i < count; ++i) sum += values[i * kPitch];
+    const float mean = each * sum;
+#pragma unroll 8
+    for (int i = 0; i < count; ++i) {
+      const float d = values[i * kPitch] - mean;
+      off += d, squares += d * d;
+    }
+    const Pieces pieces{g.rows * g.columns};
+    float* const at = to + (int64_t{image} * pieces.of_image() + piece - pieces.first(image)) * 2 * g.filters + filter;
+    at[0] = mean + each * off;
+    at[g.filters] = squares - off * each * off;
+  }
+};
+
+}  // namespace stipple::cuda
