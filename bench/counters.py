@@ -17,8 +17,8 @@ from pathlib import Path
 import sass
 
 SHAPES = {
-    "conv2d": ["n=4 h=32 w=32 c=128 k=128", "n=4 h=32 w=32 c=128 k=128 stride=2", "n=4 h=8 w=8 c=256 k=256"],
-    "linear": ["m=1024 n=512 k=256"],
+    "conv2d": ["n=2 h=16 w=16 c=128 k=128", "n=2 h=16 w=16 c=128 k=128 stride=2", "n=1 h=8 w=8 c=256 k=256"],
+    "linear": ["m=512 n=512 k=128"],
     "attention": ["n=2 tokens=256 heads=16 width=8", "n=2 tokens=256 heads=4 width=64", "n=1 tokens=256 heads=1 width=512"],
     "group_norm": ["n=4 h=32 w=32 c=128 groups=32", "n=1 h=64 w=64 c=128 groups=32"],
     "silu": ["n=4 h=32 w=32 c=128"],
@@ -71,15 +71,15 @@ def row(kernel: dict, made: list[sass.Kernel]) -> list[str]:
     ]
 
 
-def machine_code(build: Path) -> dict[str, list[sass.Kernel]]:
-    """By plain name, for sm_80 and sm_90a."""
-    found: dict[str, list[sass.Kernel]] = {}
+def machine_code(build: Path) -> dict[str, dict[str, sass.Kernel]]:
+    """By plain name and architecture; of kernels that several files have, one."""
+    found: dict[str, dict[str, sass.Kernel]] = {}
     if not sass.find_tool("cuobjdump"):
         return found
     for file in sorted(build.glob("CMakeFiles/stipple_core.dir/kernels/cuda/**/*.cu.o")):
         for architecture in SHARED_BYTES:
             for kernel in sass.kernels(file, architecture):
-                found.setdefault(plain(kernel.name), []).append(kernel)
+                found.setdefault(plain(kernel.name), {})[architecture] = kernel
     return found
 
 
@@ -104,7 +104,7 @@ def main() -> None:
                 profile = counted(given.command, operation, sizes, dtype)
                 print(f"\n## {profile['title']}\n\n| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
                 for kernel in profile["kernels"]:
-                    cells = row(kernel, made.get(plain(kernel["kernel"]), []))
+                    cells = row(kernel, list(made.get(plain(kernel["kernel"]), {}).values()))
                     any_missed |= bool(cells[-1])
                     print(f"| {' | '.join(cells)} |", flush=True)
     sys.exit(1 if any_missed else 0)

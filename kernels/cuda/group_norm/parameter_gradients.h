@@ -12,7 +12,8 @@ struct ParameterGradients {
   int64_t channels;
 
   __device__ void operator()(int64_t i, float sum) const {
-    const GradientElement& to = i < channels ? dbeta : dgamma;
+    const bool first = i < channels;  // values, not a reference to one of two: that would put both on the stack
+    const GradientElement to{first ? dbeta.to : dgamma.to, first ? dbeta.add : dgamma.add};
     if (to.to) to(i % channels, sum);
   }
 };
