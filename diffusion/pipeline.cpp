@@ -139,7 +139,7 @@ void Pipeline::save(const std::string& folder, const Tensor& arena, Dtype dtype)
   }
   save_safetensors(root / "unet" / kWeights, tensors, {{"format", "pt"}});
   write_file_atomically(root / "unet" / "config.json", denoiser.unet.config.to_json());
-  write_file_atomically(root / "scheduler" / "scheduler_config.json", scheduler.to_json());
+  write_file_atomically(root / "scheduler" / "scheduler_config.json", scheduler.to_file());
   if (denoiser.conditioning.kind != ClassConditioning::none) {
     fs::create_directories(root / "conditioning");
     write_file_atomically(root / "conditioning" / "config.json", denoiser.conditioning.to_json());

@@ -56,13 +56,17 @@ struct SchedulerConfig {
   double lambda_min_clipped = -std::numeric_limits<double>::infinity();
 
   std::set<std::string> given;  // the keys that came from a file or from set()
+  std::string source;           // the file that from_json() read
 
   static SchedulerConfig defaults(const std::string& class_name);  // those of DDPM for classes that are not here
 
   // `notices` receives a line for every key that no class of diffusers knows. Values of the wrong type or unknown names
   // throw and name the field.
   static SchedulerConfig from_json(const std::string& text, const std::string& file, std::vector<std::string>& notices);
-  std::string to_json() const;  // the keys its class knows, and those given for others
+  std::string to_json() const;  // the keys its class knows, and those given for others; of other classes, what was read
+  // What scheduler_config.json is to hold: to_json(), but for a class that is not here the file as it was read, which
+  // may hold Python's bare -Infinity. Nobody here knows what its keys mean, so none is left out, changed or added.
+  std::string to_file() const;
 
   // What diffusers' from_config() of one class makes of the configuration of another: it keeps the keys that were
   // given, or are not at their default, and that the other class knows. The rest have the defaults of the other class.

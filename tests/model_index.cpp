@@ -52,6 +52,30 @@ TEST_CASE("the index that is written names the scheduler's class, and a pipeline
   }
 }
 
+TEST_CASE("convert and train --from change nothing in the configuration of a scheduler that is not here", "[command]") {
+  const std::string of_unipc = R"({"_class_name": "UniPCMultistepScheduler", "_diffusers_version": "0.42.1",
+    "beta_start": 1e-4, "disable_corrector": [0, 1], "lambda_min_clipped": -Infinity, "solver_type": "bh1",
+    "thresholding": null, "num_train_timesteps": 50})";
+  const std::string of_ddpm = R"({"_class_name": "DDPMScheduler", "beta_end": 0.03, "skip_prk_steps": true})";
+  for (const auto& [text, scheduler] :
+       std::map<std::string, std::string>{{of_unipc, "UniPCMultistepScheduler"}, {of_ddpm, "PNDMScheduler"}}) {
+    const ScratchFolder folder;
+    write_tiny_data(folder);
+    write_tiny_pipeline(folder / "model");
+    write_file_atomically(folder / "model/scheduler/scheduler_config.json", text);
+    write_index(folder / "model", "DDPMPipeline", kUnet + (R"("scheduler": ["diffusers", ")" + scheduler + "\"]"));
+    CHECK(run_command(words("convert --model model --out copy"), folder.path()).status == 0);
+    CHECK(run_command(words("train --data pictures --from model --out run --max-train-steps 1 --sample-count 0"),
+                      folder.path())
+              .status == 0);
+    for (const char* written : {"copy", "run"}) {
+      CHECK(read_file(folder / written + "/scheduler/scheduler_config.json") == text);
+      CHECK(index_of(folder / written)["scheduler"][1] == scheduler);
+    }
+    CHECK(run_command(words("info --json --model copy"), folder.path()).status == 0);
+  }
+}
+
 TEST_CASE("convert and train --from keep the pipeline's class and its scheduler", "[command]") {
   const ScratchFolder folder;
   write_tiny_data(folder);

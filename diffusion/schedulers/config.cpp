@@ -87,6 +87,8 @@ unsigned class_bit(const std::string& name) {
   return name == "DDPMScheduler" ? kDdpm : kAll;  // all: of a class that is not here, nothing is known
 }
 
+bool is_elsewhere(const std::string& class_name) { return class_bit(class_name) == kAll; }
+
 bool fits(const json& value, const std::string&) { return value.is_string(); }
 bool fits(const json& value, bool) { return value.is_boolean(); }
 bool fits(const json& value, int64_t) {
@@ -260,6 +262,7 @@ SchedulerConfig SchedulerConfig::from_json(const std::string& text, const std::s
                                            std::vector<std::string>& notices) {
   const json object = parse_object(text, file);
   SchedulerConfig config = defaults(class_of(object, file));
+  config.source = text;
   for_each_key([&](const Key& key, auto member) {
     const auto found = object.find(key.name);
     if (found == object.end() || (found->is_null() && !(key.known & class_bit(config.class_name)))) return;
@@ -275,6 +278,7 @@ SchedulerConfig SchedulerConfig::from_json(const std::string& text, const std::s
 }
 
 std::string SchedulerConfig::to_json() const {
+  if (is_elsewhere(class_name) && !source.empty()) return quote_infinities(source);
   json object = {{"_class_name", class_name}};
   for_each_key([&](const Key& key, auto member) {
     const json value = write(this->*member);
@@ -284,8 +288,13 @@ std::string SchedulerConfig::to_json() const {
   return object.dump(2) + "\n";
 }
 
+std::string SchedulerConfig::to_file() const {
+  return is_elsewhere(class_name) && !source.empty() ? source : to_json();
+}
+
 SchedulerConfig SchedulerConfig::as(const std::string& other) const {
   SchedulerConfig to = defaults(other);
+  if (is_elsewhere(other)) to.source = source;
   const SchedulerConfig from_default = defaults(class_name);
   for_each_key([&](const Key& key, auto member) {
     if (!(key.known & class_bit(other))) return;
