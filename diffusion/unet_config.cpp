@@ -226,9 +226,10 @@ int64_t UNet2DConfig::groups_at(int64_t channels) const {
 
 void UNet2DConfig::check_size(int64_t height, int64_t width) const {
   const int64_t d = size_divisor();
+  const size_t halvings = block_out_channels.size() - 1;
   check(height >= 1 && width >= 1 && height % d == 0 && width % d == 0,
-        "{}x{} pixels cannot be halved {} times by this network: height and width must be multiples of {}", height,
-        width, block_out_channels.size() - 1, d);
+        "{}x{} pixels cannot be halved {} by this network: height and width must be multiples of {}", height, width,
+        halvings == 1 ? "once" : fmt::format("{} times", halvings), d);
 }
 
 UNet2DConfig UNet2DConfig::from_json(const std::string& text, const std::string& file,

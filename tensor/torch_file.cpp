@@ -199,14 +199,16 @@ void TorchFile::read_entries(const Value& state_dict) {
   for (size_t i = 0; i < state_dict.items.size(); i += 2) {
     const std::string name(text(path_, *state_dict.items[i]));
     const std::string where = tensor_in_file(path_, name);
-    check(entries_.emplace(name, read_tensor(where, *state_dict.items[i + 1])).second, "{} is there twice", where);
+    const Value& tensor = without_parameter(where, *state_dict.items[i + 1]);
+    check(tensor.kind == Kind::call,
+          "{}: what it holds under the name {} is no tensor; a dictionary of tensors, and nothing else, can be read",
+          path_, in_quotes(name));
+    check(entries_.emplace(name, read_tensor(where, tensor)).second, "{} is there twice", where);
   }
 }
 
 // (storage, offset, sizes, strides, ...)
-TorchFile::Entry TorchFile::read_tensor(const std::string& where, const Value& value) const {
-  const Value& tensor = without_parameter(where, value);
-  check(tensor.kind == Kind::call, "{} is no tensor; a dictionary of tensors, and nothing else, can be read", where);
+TorchFile::Entry TorchFile::read_tensor(const std::string& where, const Value& tensor) const {
   const Value &arguments = *tensor.items[1], &storage = item(where, arguments, 0);
   expect(tensor.items[0]->text == kRebuildTensor || tensor.items[0]->text == kRebuildOldTensor, where, tensor);
   expect(storage.kind == Kind::persistent, where, storage);

@@ -92,7 +92,8 @@ TEST_CASE("a network can draw only what it was made for", "[command]") {
   check_sample_refused(folder, "--model guided --class 3", "class 3 is unknown");
   check_sample_refused(folder, "--model guided --class 0-2", "evenly");
   check_sample_refused(folder, "--model classes --class 1 --guidance-scale 2", "label dropout");
-  check_sample_refused(folder, "--model plain --height 9", "multiples of 2");
+  check_sample_refused(folder, "--model plain --height 9",
+                       "9x8 pixels cannot be halved once by this network: height and width must be multiples of 2");
   check_sample_refused(folder, "--model plain --steps 1001", "1001");
   check_sample_refused(folder, "--model plain --sampler brownian", "brownian");
   check_sample_refused(folder, "--model guided --class 1 --guidance-scale nan", "guidance scale");

@@ -67,10 +67,10 @@ TEST_CASE("a pickle that asks for more than tensors is refused by the name it as
 }
 
 TEST_CASE("what is no dictionary of tensors is refused", "[torch_file]") {
-  check_rejected(fixture("nested.bin"), "tensor \"state_dict\" is no tensor");
+  check_rejected(fixture("nested.bin"), "under the name \"state_dict\" is no tensor");
   check_bytes_rejected(stream_of("]."), "no state dict");
   check_bytes_rejected(stream_of("}K\1K\2s."), "no state dict");
-  check_bytes_rejected(stream_of("}X\1\0\0\0wK\2s."s), "tensor \"w\" is no tensor");
+  check_bytes_rejected(stream_of("}X\1\0\0\0wK\2s."s), "under the name \"w\" is no tensor");
   check_bytes_rejected(stream_of("}X\1\0\0\0w"s + kRebuild + ")Rs."s), "no state dict");
   check_bytes_rejected(stream_of("}X\1\0\0\0w"s + kStorage + ")Rs."s), "no state dict");
   check_bytes_rejected("", "cut off after 0 bytes");
