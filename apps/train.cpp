@@ -34,6 +34,7 @@ void add_data_flags(CLI::App& c, TrainCommand& o) {
 
 void add_network_flags(CLI::App& c, TrainCommand& o) {
   c.add_option("--from", o.train.from, "pipeline folder to fine-tune");
+  c.add_option("--variant", o.train.variant, "its weights of this kind, e.g. fp16 or ema")->needs("--from");
   c.add_option("--config", o.train.config, "config.json of a new U-Net (default: derived from the resolution)")
       ->excludes("--from");
   c.add_option("--class-conditioning", o.class_conditioning,

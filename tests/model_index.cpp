@@ -76,6 +76,21 @@ TEST_CASE("convert and train --from change nothing in the configuration of a sch
   }
 }
 
+TEST_CASE("train --from takes the variant that it is told", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_data(folder);
+  write_tiny_pipeline(folder / "model");
+  const std::string stem = folder / "model/unet/diffusion_pytorch_model";
+  fs::rename(stem + ".safetensors", stem + ".ema.safetensors");
+  const auto train = [&](const std::string& flags) {
+    return run_command(words("train --data pictures --out run --max-train-steps 1 --sample-count 0 " + flags),
+                       folder.path());
+  };
+  check_refused(train("--from model"), 1, "variants there: ema");
+  check_refused(train("--variant ema --config network.json"), 2, "--from");
+  CHECK(train("--from model --variant ema").status == 0);
+}
+
 TEST_CASE("convert and train --from keep the pipeline's class and its scheduler", "[command]") {
   const ScratchFolder folder;
   write_tiny_data(folder);

@@ -38,8 +38,10 @@ void PreparedRun::say_all(const std::vector<std::string>& notices) const {
 void PreparedRun::open_network() {
   std::vector<std::string> notices;
   if (!options_.config.empty()) config_ = UNet2DConfig::from_json(read_file(options_.config), options_.config, notices);
-  const std::string folder = resume_ ? resume_->string() : options_.from;
-  if (!folder.empty()) pipeline = Pipeline::load(folder, notices);
+  if (resume_)
+    pipeline = Pipeline::load(resume_->string(), notices);
+  else if (!options_.from.empty())
+    pipeline = Pipeline::load(options_.from, notices, options_.variant);
   say_all(notices);
 }
 
@@ -96,7 +98,8 @@ void PreparedRun::check_resumed() const {
   if (config_) check_same_network(*config_, options_.config, saved);
   std::vector<std::string> said_before;
   if (!options_.from.empty())
-    check_same_network(Pipeline::load(options_.from, said_before)->denoiser.unet.config, options_.from, saved);
+    check_same_network(Pipeline::load(options_.from, said_before, options_.variant)->denoiser.unet.config,
+                       options_.from, saved);
   check_same_schedule(options_.scheduler, pipeline->scheduler);
 }
 

@@ -13,10 +13,11 @@ namespace stipple {
 // A training run, as the command line describes it.
 struct TrainOptions {
   std::string output_dir;
-  std::string data;    // a path or name, see open_dataset()
-  std::string replay;  // or a file of prepared batches
-  std::string from;    // a pipeline folder to fine-tune
-  std::string config;  // or a U-Net's config.json; without either, the network is derived from the resolution
+  std::string data;     // a path or name, see open_dataset()
+  std::string replay;   // or a file of prepared batches
+  std::string from;     // a pipeline folder to fine-tune
+  std::string variant;  // of its weights, see Pipeline::load(); empty: those without
+  std::string config;   // or a U-Net's config.json; without either, the network is derived from the resolution
 
   DatasetOptions dataset;  // resolution 0: the network's, or the set's own, whose pictures must then agree
   int64_t train_batch_size = 16;
