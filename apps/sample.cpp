@@ -102,10 +102,21 @@ void check_names(const SampleCommand& o) {
         "--seeds {}: a seed is listed twice, but with --separate pictures are named after their seeds", o.seeds);
 }
 
+void check_drawable(const Pipeline& pipeline, const SampleCommand& o) {
+  const int64_t channels = pipeline.denoiser.image_channels();
+  check(channels == 1 || channels == 3 || channels == 4,
+        "the network's pictures have {} channels (out_channels is {}); 1 (grey), 3 (RGB) or 4 (RGBA) can be drawn",
+        channels, pipeline.denoiser.unet.config.out_channels);
+  check(channels != 4 || o.film.gif.empty(),
+        "--gif {}: the network's pictures have {} channels (out_channels is {}); a GIF takes 1 (grey) or 3 (RGB)",
+        o.film.gif, channels, pipeline.denoiser.unet.config.out_channels);
+}
+
 void run(SampleCommand& o) {
   o.common.apply();
   check_outputs(o);
   const auto pipeline = o.model.load(o.common.device(), o.mixed_precision);
+  check_drawable(*pipeline, o);
   const auto listed = o.classes.empty() ? std::vector<int64_t>{} : parse_ranges("--class", o.classes);
   GenerateOptions& g = o.generate;
   if (g.noise_file.empty() && o.start.interpolate.empty()) g.seeds = seeds_of(o, listed.size());

@@ -103,3 +103,25 @@ TEST_CASE("the denoising is written as a strip, as numbered frames and as a GIF"
   check_refused(sample(folder, "--gif nowhere/film.gif"), 1, "nowhere");
   check_refused(sample(folder, "--gif film.png"), 1, "a name that ends in .gif is expected");
 }
+
+TEST_CASE("pictures have one, three or four channels, and others are refused before the first step", "[command]") {
+  const auto write_model = [](const ScratchFolder& folder, int64_t channels) {
+    UNet2DConfig config = tiny_network();
+    config.in_channels = config.out_channels = channels;
+    Pipeline pipeline(config, {}, {});
+    PhiloxGenerator generator(0);
+    pipeline.parameters.initialize(generator);
+    pipeline.save(folder / "model", pipeline.parameters.values());
+  };
+  const ScratchFolder two, four;
+  write_model(two, 2);
+  refused(two, 1, "--trajectory t.safetensors", "out_channels is 2); 1 (grey), 3 (RGB) or 4 (RGBA) can be drawn");
+  CHECK_FALSE(fs::exists(two / "t.safetensors"));
+  write_model(four, 4);
+  refused(four, 1, "--gif g.gif", "--gif g.gif: the network's pictures have 4 channels");
+  CHECK(sample(four, "--strip s.png --trajectory t.safetensors").status == 0);
+  constexpr size_t kColourType = 25;
+  constexpr char kRgba = 6;
+  CHECK(read_file(four / "g.png").at(kColourType) == kRgba);
+  CHECK(fs::exists(four / "t.safetensors"));
+}

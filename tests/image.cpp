@@ -309,6 +309,19 @@ TEST_CASE("PNG files come back as they were written, with their text", "[image]"
   CHECK_THROWS_WITH(encode_png(Image(1, 1, 1), std::vector<PngText>{{"", "x"}}), Contains("keyword"));
 }
 
+TEST_CASE("Four channels are written as RGBA", "[image]") {
+  Image image = noise(13, 7, 4);
+  const auto read = [&] { return decode_bytes(encode_png(image)); };
+  for (size_t i = 3; i < image.pixels.size(); i += 4) image.pixels[i] = 255;
+  const Image opaque = read();
+  REQUIRE(opaque.channels == 3);
+  for (int64_t i = 0; i < 13 * 7; ++i)
+    for (int64_t c = 0; c < 3; ++c) CHECK(opaque.pixels[i * 3 + c] == image.pixels[i * 4 + c]);
+  for (size_t i = 3; i < image.pixels.size(); i += 4) image.pixels[i] = 0;
+  CHECK(read() == Image(13, 7, 3, 255));
+  CHECK_THROWS_WITH(encode_png(Image(1, 1, 2)), Contains("1, 3 or 4 channels expected, got 2"));
+}
+
 TEST_CASE("A grid has torchvision's layout", "[image]") {
   const Tensor images = Tensor::full({3, 2, 2, 1}, 1);
   const Image grid = make_grid(images, {.nrow = 2, .padding = 1, .pad_value = 7});
@@ -328,5 +341,5 @@ TEST_CASE("Pixels are rounded to the nearest and clamped", "[image]") {
   const Tensor x = Tensor::of<float>({1, 5, 1}, std::vector<float>{-2, -1, 0.004f, 1, 3});
   CHECK(to_image(x).pixels == std::vector<uint8_t>{0, 0, 128, 255, 255});
   CHECK(to_image(to_tensor(noise(16, 16, 1))) == noise(16, 16, 1));
-  CHECK_THROWS_WITH(to_image(Tensor({2, 2, 2})), Contains("[H,W,1]"));
+  CHECK_THROWS_WITH(to_image(Tensor({2, 2, 2})), Contains("C = 1, 3 or 4 expected"));
 }

@@ -25,7 +25,7 @@ std::string chunk(const std::string& type, const std::string& data) {
 }
 
 std::string header_chunk(const ImageView& image) {
-  const char bit_depth = 8, colour_type = image.channels == 1 ? 0 : 2;
+  const char bit_depth = 8, colour_type = image.channels == 1 ? 0 : image.channels == 3 ? 2 : 6;
   return chunk("IHDR", big_endian32(static_cast<uint32_t>(image.width)) +
                            big_endian32(static_cast<uint32_t>(image.height)) +
                            std::string{bit_depth, colour_type, 0, 0, 0});
@@ -120,7 +120,8 @@ std::optional<PngText> text_of(const PngChunk& c) {
 }  // namespace
 
 std::string encode_png(const ImageView& image, std::span<const PngText> text) {
-  check(image.channels == 1 || image.channels == 3, "encode_png: 1 or 3 channels expected, got {}", image.channels);
+  check(image.channels == 1 || image.channels == 3 || image.channels == 4,
+        "encode_png: 1, 3 or 4 channels expected, got {}", image.channels);
   check(image.height > 0 && image.width > 0, "encode_png: the picture is {} x {} pixels", image.width, image.height);
   std::string file(kPngSignature), rows;
   file += header_chunk(image);

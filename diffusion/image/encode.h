@@ -13,7 +13,7 @@ namespace stipple {
 // Keyword and text, e.g. {"parameters", "Steps: 50, Sampler: ddim, ..."}. A keyword has 1 to 79 bytes.
 using PngText = std::pair<std::string, std::string>;
 
-// 8-bit PNG (RFC 2083), grey or RGB. Text goes into tEXt chunks, or iTXt where it is not ASCII (UTF-8 then).
+// 8-bit PNG (RFC 2083), grey, RGB or RGBA. Text goes into tEXt chunks, or iTXt where it is not ASCII (UTF-8 then).
 std::string encode_png(const ImageView&, std::span<const PngText> text = {});
 
 // Whole or not at all (tensor/file.h).

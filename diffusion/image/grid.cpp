@@ -33,8 +33,8 @@ void paste(const Image& from, Image& sheet, int64_t top, int64_t left) {
 
 Image to_image(const Tensor& x) {
   if (x.rank() == 4 && x.dim(0) == 1) return to_image(x[0]);
-  check(x.rank() == 3 && (x.dim(2) == 1 || x.dim(2) == 3), "to_image: [H,W,1] or [H,W,3] expected, got {}",
-        describe(x));
+  check(x.rank() == 3 && (x.dim(2) == 1 || x.dim(2) == 3 || x.dim(2) == 4),
+        "to_image: [H,W,C] with C = 1, 3 or 4 expected, got {}", describe(x));
   if (x.dtype() == Dtype::u8) return converted<uint8_t>(x);
   return converted<float>(x);
 }

@@ -11,7 +11,7 @@ struct GridOptions {
 };
 
 // Pictures of one size on one sheet, row by row, as torchvision.utils.make_grid does (a single picture has no border),
-// except that grey stays grey. images is [N,H,W,C] with C = 1 or 3: u8, or f32 in [-1, 1] as the networks make it,
+// except that grey stays grey. images is [N,H,W,C] with C = 1, 3 or 4: u8, or f32 in [-1, 1] as the networks make it,
 // which becomes round(255 clamp(x/2 + 1/2, 0, 1)).
 Image make_grid(const Tensor& images, const GridOptions& = {});
 

@@ -5,8 +5,8 @@
 
 namespace stipple {
 
-// A picture: rows from the top, channels interleaved (HWC), 1 = grey or 3 = RGB, 0..255. It has no alpha: decoding
-// composites on white.
+// A picture: rows from the top, channels interleaved (HWC), 1 = grey, 3 = RGB or 4 = RGBA, 0..255. Only
+// what networks draw has alpha: decoding composites on white.
 struct Image {
   int64_t height = 0, width = 0, channels = 0;
   std::vector<uint8_t> pixels;
