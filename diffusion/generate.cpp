@@ -18,6 +18,7 @@ int64_t default_steps(const SchedulerConfig& config) {
 SchedulerConfig scheduler_of(const SchedulerConfig& of_pipeline, const GenerateOptions& o) {
   SchedulerConfig config = of_pipeline.as(scheduler_class(o.sampler.empty() ? of_pipeline.class_name : o.sampler));
   for (const auto& [key, value] : o.scheduler) config.set(key, value, "sampler");
+  for (const auto& [key, value] : o.scheduler) config.check_used(key, "sampler");
   config.check("sampler");
   return config;
 }

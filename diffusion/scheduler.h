@@ -72,8 +72,12 @@ struct SchedulerConfig {
   // given, or are not at their default, and that the other class knows. The rest have the defaults of the other class.
   SchedulerConfig as(const std::string& class_name) const;
 
-  // Sets one key to a JSON value or a bare word; a key its class does not know throws. `where` begins the message.
+  // Sets one key to a JSON value or a bare word; a key its class does not know throws, and so does a variance_type,
+  // which in a file is passed over as diffusers does. `where` begins the message.
   void set(const std::string& key, const std::string& value, const std::string& where);
+
+  // Throws where a key changes nothing, because another key turns off what it is about.
+  void check_used(const std::string& key, const std::string& where) const;
 
   // Throws for names that do not exist and numbers out of range; `where` begins the message. Done by from_json() and by
   // NoiseSchedule.

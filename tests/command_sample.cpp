@@ -47,9 +47,39 @@ TEST_CASE("a flag that the sampler would ignore is refused", "[command]") {
   refused(folder, 1, "--sampler dpm-solver --algorithm-type dpmsolver", "final_sigmas_type");
   refused(folder, 1, "--sampler dpm-solver --solver-order two", "solver_order is \"two\", expected an integer");
   refused(folder, 1, "--sampler euler --use-karras-sigmas --use-beta-sigmas", "only one of");
+  for (const char* type : {"bogus", "fixed_large"})
+    refused(folder, 1, std::string("--sampler dpm-solver --variance-type ") + type,
+            "is not supported; there are learned, learned_range");
+  for (const char* sampler : {"euler", "heun", "dpm-solver --use-lu-lambdas"})
+    for (const char* end : {"sigma_min", "sigma_max"})
+      refused(folder, 1, std::string("--sampler ") + sampler + " --" + end + " 0.1",
+              std::string(end) + " changes nothing without use_karras_sigmas, use_exponential_sigmas or");
+  refused(folder, 1, "--sampler euler --use-karras-sigmas --sigma-min 3 --sigma-max 2",
+          "sigma_min 3 is above sigma_max 2");
+  for (const char* key : {"dynamic_thresholding_ratio", "sample_max_value"})
+    refused(folder, 1, std::string("--sampler ddim --") + key + " 0.9",
+            std::string(key) + " changes nothing without thresholding");
+  refused(folder, 1, "--sampler ddpm --clip-sample false --clip-sample-range 2",
+          "clip_sample_range changes nothing without clip_sample");
+  refused(folder, 1, "--sampler ddpm --thresholding --clip-sample-range 2",
+          "clip_sample_range changes nothing with thresholding");
   refused(folder, 2, "--strength 0.5", "--init-image");
   refused(folder, 2, "--interpolate 3", "no pair of seeds");
   refused(folder, 1, "--init-image nothing.png", "nothing.png");
+}
+
+TEST_CASE("a flag holds where the file turns on what it is about", "[command]") {
+  const ScratchFolder folder;
+  Pipeline pipeline(tiny_network(), {}, SchedulerConfig::defaults("EulerDiscreteScheduler"));
+  PhiloxGenerator generator(0);
+  pipeline.parameters.initialize(generator);
+  pipeline.scheduler.use_karras_sigmas = true;
+  pipeline.save(folder / "model", pipeline.parameters.values());
+  refused(folder, 1, "--use-karras-sigmas false --sigma-min 0.1", "sigma_min changes nothing");
+  CHECK(sample(folder, "--sigma-min 0.1 --sigma-max 20").status == 0);
+  edit_file(folder / "model/scheduler/scheduler_config.json", "\"use_karras_sigmas\"",
+            "\"variance_type\": \"fixed_large\", \"use_karras_sigmas\"");
+  CHECK(sample(folder, "--sampler dpm-solver").status == 0);
 }
 
 TEST_CASE("pictures begin with a picture, and on the way to another seed", "[command]") {

@@ -235,6 +235,17 @@ void check_names(const SchedulerConfig& c, const std::string& where) {
   check_name(where, "timestep_type", c.timestep_type, {"discrete", "continuous"});
 }
 
+// Why a key changes nothing; empty: it does, as far as the other keys go.
+std::string idle_reason(const SchedulerConfig& c, const std::string& key) {
+  const bool ends_sigmas = c.use_karras_sigmas || c.use_exponential_sigmas || c.use_beta_sigmas;
+  const bool thresholds = c.thresholding && (class_bit(c.class_name) & kThresholded);
+  if ((key == "sigma_min" || key == "sigma_max") && !ends_sigmas)
+    return "without use_karras_sigmas, use_exponential_sigmas or use_beta_sigmas";
+  if ((key == "dynamic_thresholding_ratio" || key == "sample_max_value") && !thresholds) return "without thresholding";
+  if (key == "clip_sample_range" && thresholds) return "with thresholding";
+  return key == "clip_sample_range" && !c.clip_sample ? "without clip_sample" : "";
+}
+
 void check_betas(const SchedulerConfig& c, const std::string& where) {
   check(c.beta_start > 0 && c.beta_end < 1 && c.beta_end > 0 && c.beta_start < 1,
         "{}: beta_start {} and beta_end {}; a beta is above 0 and below 1", where, c.beta_start, c.beta_end);
@@ -314,7 +325,14 @@ void SchedulerConfig::set(const std::string& key, const std::string& value, cons
     read_checked(parsed, k.name, this->*member, where);
   });
   stipple::check(known, "{}: {} takes no {}", where, class_name, key);
+  if (key == "variance_type" && class_bit(class_name) == kDpm)
+    check_name(where + ": " + class_name, "variance_type", variance_type, {"learned", "learned_range"});
   given.insert(key);
+}
+
+void SchedulerConfig::check_used(const std::string& key, const std::string& where) const {
+  const std::string reason = idle_reason(*this, key);
+  stipple::check(reason.empty(), "{}: {} changes nothing {}", where, key, reason);
 }
 
 void SchedulerConfig::check(const std::string& where) const {

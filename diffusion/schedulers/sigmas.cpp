@@ -79,6 +79,7 @@ std::vector<double> respaced_sigmas(const SchedulerConfig& c, double largest, do
     return exponential(std::log(float(largest)), std::log(float(smallest)), n);  // f32, as its table
   const double from = c.sigma_max.value_or(largest), to = c.sigma_min.value_or(smallest);
   check(from > 0 && to > 0, "sampler: sigma_max {} and sigma_min {} must be positive", from, to);
+  check(from >= to || n == 1, "sampler: sigma_min {} is above sigma_max {}", to, from);
   if (c.use_karras_sigmas) return karras(from, to, n);
   return c.use_beta_sigmas ? beta(from, to, n) : exponential(std::log(from), std::log(to), n);
 }
