@@ -9,6 +9,7 @@ DATASHEET = {  # dense tensor-core TFLOP/s, and GB/s, of the SXM boards: kernels
     "H200": {"bf16": 989.4, "tf32": 494.7, "copy": 4800},
     "RTX 4090": {"bf16": 165.2, "tf32": 82.6, "copy": 1008},
 }
+TIMING = ("cold", "repeats", "rung", "mode", "layout", "device")  # how a request was measured, not what
 PASSES = {"forward": "fwd", "backward": "bwd", "input_gradient": "dgrad", "weight_gradient": "wgrad"}
 KERNELS = "{:<41}{:>8}{:>8}{:>7} {:<8}{:>6}{:>9}{:>8}{:>7}{:>8}  {}"
 NETWORKS = "{:<41}" + "{:>17}" * 5 + "{:>7}"
@@ -119,10 +120,7 @@ class Table:
         return [head, *(self.kernel_line(request) for request in requests)]
 
     def kernel_line(self, request: dict) -> str:
-        mine, theirs = (
-            {asked["cold"]: answer for asked, answer in self.answers("kernels", request, who) if "rung" not in asked}
-            for who in ("stipple", "PyTorch")
-        )
+        mine, theirs = (self.by_temperature(request, who) for who in ("stipple", "PyTorch"))
         rungs = [
             f"{asked['rung']} {microseconds(answer)}"
             for asked, answer in self.answers("kernels", request, "stipple")
@@ -142,6 +140,12 @@ class Table:
             microseconds(modelled),
             " ".join(rungs),
         ).rstrip()
+
+    def by_temperature(self, request: dict, who: str) -> dict[bool, dict]:
+        """The answers with L2 cold (True) and warm, of the default rung, and in the faster layout."""
+        answers = [(asked, a) for asked, a in self.answers("kernels", request, who) if "rung" not in asked]
+        of = {cold: [a for asked, a in answers if asked["cold"] == cold] for cold in (True, False)}
+        return {cold: fastest(dict(enumerate(some))) for cold, some in of.items() if some}
 
     def rate(self, answer: dict, request: dict) -> tuple[str, str, str]:
         """A number, its unit, and what part of the measured peak it is."""
@@ -174,7 +178,7 @@ class Table:
 
 
 def bare(request: dict) -> dict:
-    return {name: value for name, value in request.items() if name not in ("cold", "repeats", "rung", "mode", "device")}
+    return {name: value for name, value in request.items() if name not in TIMING}
 
 
 def shape(r: dict) -> str:
