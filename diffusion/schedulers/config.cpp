@@ -242,6 +242,9 @@ std::string idle_reason(const SchedulerConfig& c, const std::string& key) {
   if ((key == "sigma_min" || key == "sigma_max") && !ends_sigmas)
     return "without use_karras_sigmas, use_exponential_sigmas or use_beta_sigmas";
   if ((key == "dynamic_thresholding_ratio" || key == "sample_max_value") && !thresholds) return "without thresholding";
+  if (key == "steps_offset" && c.timestep_spacing != "leading") return "without timestep_spacing leading";
+  if (key == "interpolation_type" && ends_sigmas && c.timestep_spacing == "linspace")
+    return "where sigmas are spaced anew between the same two ends";
   if (key == "clip_sample_range" && thresholds) return "with thresholding";
   return key == "clip_sample_range" && !c.clip_sample ? "without clip_sample" : "";
 }

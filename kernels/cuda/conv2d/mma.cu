@@ -6,6 +6,7 @@
 #include "kernels/cuda/conv2d/stage_fetcher.h"
 #include "kernels/cuda/conv2d/summed_weight.h"
 #include "kernels/cuda/conv2d/tile_moments.h"
+#include "kernels/cuda/conv2d/tile_of_sums.h"
 #include "kernels/cuda/conv2d/turned_weight.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/partial_sums.h"
@@ -36,10 +37,6 @@ namespace stipple::cuda::mma {
 namespace {
 
 constexpr int kStages = 4, kWarps = kThreads / 32;
-constexpr int kPad = 8;  // floats behind a row of sums in shared memory
-template <int kColumns>
-constexpr int kPitch = kColumns + kPad;
-
 // How the block's warps share the tile.
 template <int kColumns>
 struct WarpTile {
@@ -88,65 +85,79 @@ class Multiplier {
   int left_, right_;  // where this lane's first rows lie in a tile; two chunks on is a bit turned
 };
 
-// The tile of sums in shared memory.
+// Sums begin with what all pixels of a filter get: a lane reads the few it has once, in whole sectors.
 template <int kColumns, int kHigh, int kWide>
-__device__ void stage_sums(float* tile, const float (&sums)[kHigh][kWide][4]) {
+__device__ void begin_with_bias(float (&sums)[kHigh][kWide][4], const float* bias, int left) {
+#pragma unroll
+  for (int j = 0; j < kWide; ++j)
+#pragma unroll
+    for (int k = 0; k < 2; ++k) {
+      const int filter = WarpTile<kColumns>::column() + j * 8 + fragment_column() + k;
+      const float first = filter < left ? bias[filter] : 0;
+#pragma unroll
+      for (int i = 0; i < kHigh; ++i) sums[i][j][k] = sums[i][j][2 + k] = first;
+    }
+}
+
+template <int kColumns, int kHigh, int kWide>
+__device__ void stage_sums(const TileOfSums<kColumns>& tile, const float (&sums)[kHigh][kWide][4]) {
   using Warp = WarpTile<kColumns>;
 #pragma unroll
   for (int i = 0; i < kHigh; ++i)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      float* to = tile + (Warp::row() + i * 16 + half * 8 + fragment_row()) * kPitch<kColumns> + Warp::column();
+      float* to = tile.at(Warp::row() + i * 16 + half * 8 + fragment_row(), Warp::column() + fragment_column());
 #pragma unroll
-      for (int j = 0; j < kWide; ++j)
-        store_pair(to + j * 8 + fragment_column(), sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
+      for (int j = 0; j < kWide; ++j) store_pair(to + j * 8, sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
     }
 }
 
-template <int kCount>
-__device__ void load_floats(float (&to)[kCount], const float* from) {
+template <int kCount, int kColumns>
+__device__ void load_sums(float (&to)[kCount], const TileOfSums<kColumns>& tile, int row, int column) {
 #pragma unroll
   for (int i = 0; i < kCount; i += 4) {
-    const auto four = load_vector<float4>(from + i);
+    const auto four = load_vector<float4>(tile.at(row, column + i));
     to[i] = four.x, to[i + 1] = four.y, to[i + 2] = four.z, to[i + 3] = four.w;
   }
 }
 
-template <int kCount>
-__device__ void store_floats(float* to, const float (&from)[kCount]) {
+template <int kCount, int kColumns>
+__device__ void put_back(const TileOfSums<kColumns>& tile, int row, int column, const float (&from)[kCount]) {
 #pragma unroll
-  for (int i = 0; i < kCount; i += 4) store_vector(to + i, float4{from[i], from[i + 1], from[i + 2], from[i + 3]});
+  for (int i = 0; i < kCount; i += 4)
+    store_vector(tile.at(row, column + i), float4{from[i], from[i + 1], from[i + 2], from[i + 3]});
 }
 
 // From shared memory to y, 16 bytes a thread where filters come in whole chunks; what y has then got goes back where
 // moments are taken of it.
 template <typename Out, int kColumns>
 __device__ void store_results(Out* y, const Placement& at, const Correlation& g, const Epilogue<Out>& epilogue,
-                              float* tile, int row, int column, bool back) {
+                              const TileOfSums<kColumns>& tile, int row, int column, bool back) {
   constexpr int kLength = kChunk / sizeof(Out), kAcross = kColumns / kLength;
   const int c = threadIdx.x % kAcross * kLength, filter = column + c, left = g.filters - filter;
   if (left <= 0) return;
   for (int r = threadIdx.x / kAcross; r < kRows && row + r < g.pixels(); r += kThreads / kAcross) {
-    float* const from = tile + r * kPitch<kColumns> + c;
     const int64_t offset = at(g, row + r) + filter;
     Out* to = y + offset;
     if (g.filters % kLength == 0) {
       float values[kLength];
-      load_floats(values, from);
+      load_sums(values, tile, r, c);
       epilogue(g, row + r, filter, offset, values);
       const auto raw = packed<Out>(values);
       store_vector(to, raw);
-      if (back) unpack<Out>(values, raw), store_floats(from, values);
+      if (back) unpack<Out>(values, raw), put_back(tile, r, c, values);
     } else {
-      for (int j = 0; j < kLength && j < left; ++j)
-        from[j] = static_cast<float>(to[j] = epilogue(g, row + r, filter + j, offset + j, from[j]));
+      for (int j = 0; j < kLength && j < left; ++j) {
+        float& sum = *tile.at(r, c + j);
+        sum = static_cast<float>(to[j] = epilogue(g, row + r, filter + j, offset + j, sum));
+      }
     }
   }
 }
 
 template <int kColumns>
 constexpr size_t shared_bytes() {
-  const size_t stages = kStages * (kRows + kColumns) * kRowBytes, sums = kRows * kPitch<kColumns> * sizeof(float);
+  const size_t stages = kStages * (kRows + kColumns) * kRowBytes, sums = kRows * TileOfSums<kColumns>::kPitch * sizeof(float);
   return stages > sums ? stages : sums;
 }
 
@@ -181,6 +192,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     ptx::cp_async_commit();
   }
   float sums[Warp::kHigh][Warp::kWide][4] = {};
+  if (epilogue.bias) begin_with_bias<kColumns>(sums, epilogue.bias + column, g.filters - column);
   for (int i = 0; i < stages; ++i) {
     ptx::cp_async_wait<kStages - 2>();
     __syncthreads();  // stage i has come for everybody, and everybody is done with stage i - 1
@@ -190,13 +202,14 @@ __global__ void __launch_bounds__(kThreads, 2)
     multiply(sums, stage(i), stage(i) + kRows * kRowBytes);
   }
   __syncthreads();
-  float* tile = reinterpret_cast<float*>(shared);
-  stage_sums<kColumns>(tile, sums);
+  const TileOfSums<kColumns> tile{reinterpret_cast<float*>(shared)};
+  stage_sums(tile, sums);
   __syncthreads();
-  store_results<Out, kColumns>(y + blockIdx.y * split_stride, at, g, epilogue, tile, row, column, moments.to);
+  epilogue.bias = nullptr;  // the sums have it
+  store_results(y + blockIdx.y * split_stride, at, g, epilogue, tile, row, column, moments.to);
   if (!moments.to) return;
   __syncthreads();
-  moments.take<kRows, kColumns, kPitch<kColumns>>(g, tile, row, column);
+  moments.take<kRows>(g, tile, row, column);
 }
 
 constexpr int kFewBlocks = 128,

@@ -1,5 +1,6 @@
 #pragma once
 #include "kernels/cuda/conv2d/correlation.h"
+#include "kernels/cuda/conv2d/tile_of_sums.h"
 #include "kernels/cuda/moments.h"
 
 namespace stipple::cuda {
@@ -8,18 +9,18 @@ namespace stipple::cuda {
 struct MomentsOut {
   float* to = nullptr;  // [images, pieces, 2, filters]
 
-  // From values [rows][pitch] of the tile of y that begins at pixel `row` and filter `column`, in shared memory. A
-  // thread has a filter and a piece to itself and goes over it twice: the second time, sums about the first mean correct
-  // it (Chan, Golub & LeVeque 1983, The American Statistician 37, eq. 1.7).
-  template <int kRows, int kColumns, int kPitch>
-  __device__ void take(const Correlation& g, const float* values, int row, int column) const {
+  // From the tile of y that begins at pixel `row` and filter `column`. A thread has a filter and a piece to itself and
+  // goes over it twice: the second time, sums about the first mean correct it (Chan, Golub & LeVeque 1983, The American
+  // Statistician 37, eq. 1.7).
+  template <int kRows, int kColumns>
+  __device__ void take(const Correlation& g, const TileOfSums<kColumns>& tile, int row, int column) const {
     const int c = threadIdx.x % kColumns, begin = threadIdx.x / kColumns * Pieces::kPixels;
     const int end = min(begin + Pieces::kPixels, g.pixels() - row);
     if (begin >= kRows || column + c >= g.filters) return;
     const int image_pixels = g.rows * g.columns;
     for (int first = begin; first < end;) {
       const int image = (row + first) / image_pixels, last = min(end, (image + 1) * image_pixels - row);
-      put<kPitch>(g, values + first * kPitch + c, last - first, image, (row + begin) / Pieces::kPixels, column + c);
+      put<TileOfSums<kColumns>::kPitch>(g, tile.at(first, c), last - first, image, (row + begin) / Pieces::kPixels, column + c);
       first = last;
     }
   }
