@@ -18,6 +18,17 @@ OpCase heads_of(int64_t width, int64_t heads, int64_t n, int64_t queries, int64_
           .call = [heads](auto& in) { return attention(in[0], in[1], in[2], heads); }};
 }
 
+// Two tiles of keys, the second with shares some 2^20 times those of the first.
+OpCase growing_scores() {
+  const Shape first{1, 64, 32}, second{1, 30, 32};
+  return {.name = "scores grow",
+          .inputs = {normal({1, 40, 32}, 2, .5), normal(first), normal(second, 1.2), normal({1, 94, 32})},
+          .call = [](auto& in) {
+            const Var keys = concat_channels(reshape(in[1], {1, 64 * 32}), reshape(in[2], {1, 30 * 32}));
+            return attention(in[0], reshape(keys, {1, 94, 32}), in[3], 1);
+          }};
+}
+
 void check_rung(const char* rung, const OpCase& c, Dtype dtype, double tolerance) {
   const RungGuard guard("ATTENTION_CUDA", rung);
   INFO(rung << ' ' << title(c));
@@ -42,8 +53,9 @@ TEST_CASE("attention with one wide head is made of matrix products", "[cuda][att
 }
 
 TEST_CASE("flash attention takes heads of every width, in several tiles", "[cuda][attention]") {
-  for (const OpCase& c : {heads_of(8, 3, 1, 70, 140), heads_of(17, 1, 3, 49, 49), heads_of(32, 2, 1, 130, 66),
-                          heads_of(64, 1, 1, 66, 70), heads_of(100, 2, 1, 33, 34), heads_of(256, 1, 1, 33, 49)}) {
+  for (const OpCase& c :
+       {heads_of(8, 3, 1, 70, 140), heads_of(17, 1, 3, 49, 49), heads_of(32, 2, 1, 130, 66), heads_of(64, 1, 1, 66, 70),
+        heads_of(100, 2, 1, 33, 34), heads_of(256, 1, 1, 33, 49), growing_scores()}) {
     check_rung("flash", c, Dtype::f32, 1e-5);
     check_rung("flash", c, Dtype::bf16, 1e-2);
   }

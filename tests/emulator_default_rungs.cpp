@@ -2,6 +2,7 @@
 #include "kernels/emulator/counts.h"
 #include "kernels/emulator/emulator.h"
 #include "tests/cuda_twins.h"
+#include "tests/rung_guard.h"
 
 // What the default rungs ask of memory at shapes of U-Nets: whole sectors, and no bank twice. A lost 16-byte access or a
 // wrong swizzle leaves numbers right and shows here only.
@@ -43,11 +44,16 @@ TEST_CASE("the default rungs fetch whole sectors, and meet no bank twice", "[emu
   if (!emulator::can_check()) return;
   const auto convolution = [](auto& v) { return conv2d(v[0], v[1], {.bias = v[2]}, {1, Padding::same(1)}); };
   check_requests({.inputs = {normal({1, 16, 16, 64}), normal({64, 3, 3, 64}), parameter({64})}, .call = convolution});
-  const auto heads_of_32 = [](auto& v) { return attention(v[0], v[1], v[2], 2); };
   const Shape tokens{1, 128, 64};
-  check_requests({.inputs = {normal(tokens), normal(tokens), normal(tokens)}, .call = heads_of_32});
+  for (const int heads : {2, 8}) {
+    const auto of_heads = [=](auto& v) { return attention(v[0], v[1], v[2], heads); };
+    check_requests({.inputs = {normal(tokens), normal(tokens), normal(tokens)}, .call = of_heads});
+  }
   const auto normed = [](auto& v) { return group_norm(v[0], v[1], v[2], {.groups = 32, .eps = 1e-5, .silu = true}); };
-  check_requests({.inputs = {normal({1, 16, 16, 128}), parameter({128}), parameter({128})}, .call = normed});
+  for (const char* rung : {"one_pass", "two_pass"}) {
+    const RungGuard guard("GROUP_NORM_CUDA", rung);
+    check_requests({.inputs = {normal({1, 16, 16, 128}), parameter({128}), parameter({128})}, .call = normed});
+  }
 }
 
 }  // namespace stipple

@@ -78,7 +78,7 @@ BUGS = [
         "p < count; ++p", "p + 1 < count; ++p",
         CONV2D, "add_partials_kernel"),
     Bug("sums not rescaled when a larger score comes", "attention/flash.cu",
-        "    multiply(sums, factor);\n", "",
+        "    if (grown) multiply(sums, factor);\n", "",
         FLASH, "attention_kernel"),
     Bug("keys that are not there are not hidden", "attention/flash.cu",
         "    hide_missing(scores, problem.keys - i * kTile);\n", "",

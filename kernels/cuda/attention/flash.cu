@@ -9,15 +9,22 @@
 //         Heads of 8 in bf16, half a sector of memory each, go two to a row of shared memory and to a block of 8 warps.
 //         A lane's places in tiles and a thread's places in memory are worked out before the loop over keys (tile.h).
 //         Queries that are at most 32 registers stay there, and only the last tile's keys are asked whether they exist.
+//         What was summed before is rescaled only where a score has come that is 2^8 times the largest so far: a share
+//         may be as large in f32, and after the first tile this is rare (as in FlashAttention 4).
+//         tf32: keys are rounded where their tile lies, once for all warps; values in registers, for there a number has
+//         to be moved anyway to lie beside its pair.
 // Costs   keys and values are fetched once for every 64 queries; heads are padded to 8 (bf16: 16), 32, 64, 128 or 256
 //         channels in shared memory.
 // Counted 100 % of ideal sectors and wavefronts, 2.5x compulsory traffic at 256 tokens (`stipple profile`). Two blocks
-//         a multiprocessor by registers, without spills; one by an A100's shared memory from rows of 512 bytes on. At
-//         64 channels of bf16, .18 of the main loop is for tensor cores, .36 for softmax (`./run machine-code`).
+//         a multiprocessor by registers, without spills; one by an A100's shared memory from rows of 512 bytes on. Of
+//         the main loop's instructions at 64 channels, tensor cores have .20 in bf16 and tf32, softmax .42 and .21;
+//         .28 and .22 at 128, .32 and .19 at 256 (`./run machine-code`).
 // Tried   one head of 8 a block in bf16: half of every sector for nothing, 4.8x compulsory traffic. No count of blocks
 //         in the launch bounds: ptxas aims at four and spills. Places worked out where they are needed: .07 instead of
-//         .18; even those worked out before, the compiler works out again unless told not to (ptx::kept). Columns of
-//         f32 read one by one, not four at once: 64 more loads from shared memory at 64 channels.
+//         .18; even those worked out before, the compiler works out again unless told not to (ptx::kept), and so it does
+//         with a stage's offset: 14 to 50 additions a tile for sm_90a. Columns of f32 read one by one, not four at once:
+//         64 more loads from shared memory at 64 channels. Sums rescaled for every tile: 32 of 352 instructions.
+//         tf32 rounded in registers, all of it: .17; values where they lie, too: .19, for moves.
 
 namespace stipple::cuda::flash {
 namespace {
@@ -29,21 +36,28 @@ constexpr int kMostKept = 32;  // registers for queries
 template <typename Blocking>
 using Keys = Passing<Blocking, keys_of_tile(Blocking::kRowBytes), 2>;
 
-// Of the two queries whose scores a lane has a part of. The largest score is to base 2, after scaling.
-struct Softmax {
-  float largest[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};
+constexpr float kMostGrowth = 8;  // of scores, to base 2, before sums are rescaled
 
-  // Scores become shares of the total so far; factor is what shares that came before are to be multiplied with. The
-  // largest is rounded once, and all that is made of it takes the same number: it cancels.
+// Of the two queries whose scores a lane has a part of; scores to base 2, after scaling.
+struct Softmax {
+  float largest[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};  // no score so far is above largest + kMostGrowth
+
+  // Scores become 2^(score - largest), of which `total` is the sum. True where a larger score has changed `largest` in a
+  // row of the warp: then factor is what came before is to be multiplied with. `largest` is rounded once, and all that is
+  // made of it takes the same number: it cancels.
   template <int kWide>
-  __device__ void operator()(float (&scores)[kWide][4], float (&factor)[2], float scale) {
+  __device__ bool operator()(float (&scores)[kWide][4], float (&factor)[2], float scale) {
+    bool grown = false;
 #pragma unroll
     for (int row = 0; row < 2; ++row) {
       float now = scores[0][row * 2];
 #pragma unroll
       for (int j = 0; j < kWide; ++j) now = fmaxf(now, fmaxf(scores[j][row * 2], scores[j][row * 2 + 1]));
-      now = fmaxf(largest[row], largest_of_row(now) * scale);
+      now = largest_of_row(now) * scale;
+      const bool grows = now > largest[row] + kMostGrowth;
+      now = grows ? now : largest[row];
       factor[row] = ptx::exp2_approximate(largest[row] - now);
+      grown |= grows;
       largest[row] = now;
       float sum = 0;
 #pragma unroll
@@ -53,6 +67,7 @@ struct Softmax {
           sum += scores[j][i] = ptx::exp2_approximate(fmaf(scores[j][i], scale, -now));
       total[row] = total[row] * factor[row] + sum;
     }
+    return __any_sync(0xFFFFFFFF, grown);
   }
 };
 
@@ -78,7 +93,7 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
   const Place<Blocking> place(problem, tiles);
   PassingFetcher<Blocking, Keys<Blocking>> fetch_keys(place.key_rows(k), place.key_rows(v));
   const ProductOfRows<Precision, Rows> multiply_rows;
-  const ProductOfColumns<Precision, Rows> multiply_columns;
+  const ProductOfColumns<Precision, Rows, false> multiply_columns;
   fetch_staying<Blocking>(queries, place.query_rows(q), place.first);
   ptx::cp_async_commit();
   fetch_keys(tile, 0);
@@ -92,14 +107,15 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
   float sums[Rows::kWidth / 8][4] = {};
   for (int i = 0; i * kTile < problem.keys; ++i) {
     ptx::cp_async_wait<0>();
+    fetch_keys.round_first(tile, i);
     __syncthreads();  // tile i has come for everybody, and everybody is done with tile i - 1
     if ((i + 1) * kTile < problem.keys) fetch_keys(tile, i + 1);
     ptx::cp_async_commit();
     float scores[kTile / 8][4] = {}, factor[2];
     multiply_rows(scores, left, tile.first(i));
     hide_missing(scores, problem.keys - i * kTile);
-    softmax(scores, factor, scale);
-    multiply(sums, factor);
+    const bool grown = softmax(scores, factor, scale);
+    if (grown) multiply(sums, factor);
     multiply_columns(sums, scores, tile.second(i));
   }
   float inverse[2];

@@ -26,7 +26,9 @@ struct Passing {
   static constexpr int kTileBytes = kTokens * Blocking::kRowBytes, kBytes = kStages * 2 * kTileBytes;
   std::byte* at;
 
-  __device__ Rows first(int i) const { return {at + i % kStages * 2 * kTileBytes}; }
+  // The compiler is not told that a stage's offset is one of two numbers: it would work out a place's sum with it for
+  // every step of a product, instead of adding the step's constant in the instruction that reads.
+  __device__ Rows first(int i) const { return {kStages == 1 ? at : at + ptx::kept(i % kStages * 2 * kTileBytes)}; }
   __device__ Rows second(int i) const { return {first(i).at + kTileBytes}; }
 };
 
@@ -44,8 +46,16 @@ class PassingFetcher {
     fetch_(to.first(i)), fetch_(to.second(i), away_);
     fetch_.go_down(Passing::kTokens);
   }
+  // Rounds what this thread has copied, when that has come and before the others learn of it.
+  __device__ void round_first(const Passing& to, int i) const { round(to.first(i)); }
+  __device__ void round_second(const Passing& to, int i) const { round(to.second(i)); }
 
  private:
+  __device__ void round(const typename Blocking::Rows& tile) const {
+    using Precision = typename Blocking::Precision;
+    if constexpr (kRoundedInTiles<Precision>) fetch_.for_own(tile, round_in_tile<Precision>);
+  }
+
   TileFetcher<typename Blocking::Rows, Passing::kTokens, Blocking::kThreads> fetch_;
   int64_t away_;
 };
@@ -91,12 +101,6 @@ struct Place {
   __device__ int64_t warp_queries() const { return queries_of(warp_row() / Blocking::kTokens); }
   __device__ int64_t queries_of(int which) const {
     return head + which < problem.heads ? (int64_t{image} * problem.heads + head + which) * problem.queries : -1;
-  }
-  // The rows of that head alone.
-  template <typename T>
-  __device__ HeadRows<T> warp_head_rows(T* tensor) const {
-    const auto all = query_rows(tensor);
-    return {all.first + warp_row() / Blocking::kTokens * problem.width, all.tokens, problem.width, all.stride};
   }
 
  private:

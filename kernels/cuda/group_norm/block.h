@@ -19,37 +19,54 @@ struct Shared {
   }
 };
 
-// Sums kNumbers numbers of each thread over the threads of its column, in a fixed order. They are left in `sums`
-// [kNumbers][blockDim.x], at the thread of the first row.
-template <int kNumbers>
-__device__ inline void sum_columns(float* sums, float (&own)[kNumbers], const Tiling& t, int row) {
-  const int threads = blockDim.x;
-  float* mine = sums + threadIdx.x;
+// Numbers of channels, of which a thread has kVector: channel c is the (c % kVector)-th of thread c / kVector. So far
+// apart lie the i-th channels of all threads and the next ones that no bank is met twice, neither by a warp that takes
+// each lane's i-th nor by one that takes channels side by side.
+__host__ __device__ constexpr int apart(int threads, int vector) { return (threads + 31) / 32 * 32 + 32 / vector; }
+
+template <int kVector>
+struct Channels {
+  float* of;
+  int step;
+
+  __device__ Channels(Shared& shared, int threads, int numbers = 1)
+      : of(shared.take<float>(numbers * kVector * apart(threads, kVector))), step(apart(threads, kVector)) {}
+  __device__ int place(int c) const { return c % kVector * step + c / kVector; }
+  __device__ float& operator[](int c) const { return of[place(c)]; }
+};
+
+// Sums of one or two numbers of each channel over the rows of threads, in a fixed order.
+template <int kVector>
+struct ColumnSums {
+  Channels<kVector> all;  // of each thread, in the end those of the first row count
+
+  explicit __device__ ColumnSums(Shared& shared) : all(shared, blockDim.x, 2) {}
+
+  template <int kNumbers>
+  __device__ void sum(float (&own)[kNumbers], const Tiling& t, int row) const {
+    float* mine = all.of + threadIdx.x;
 #pragma unroll
-  for (int i = 0; i < kNumbers; ++i) mine[i * threads] = own[i];
-  __syncthreads();
-  for (int left = t.rows; left > 1;) {
-    const int half = (left + 1) / 2;
-    if (row + half < left)
-#pragma unroll
-      for (int i = 0; i < kNumbers; ++i) mine[i * threads] = own[i] += mine[i * threads + half * t.columns];
+    for (int i = 0; i < kNumbers; ++i) mine[i * all.step] = own[i];
     __syncthreads();
-    left = half;
+    for (int left = t.rows; left > 1;) {
+      const int half = (left + 1) / 2;
+      if (row + half < left)
+#pragma unroll
+        for (int i = 0; i < kNumbers; ++i) mine[i * all.step] = own[i] += mine[i * all.step + half * t.columns];
+      __syncthreads();
+      left = half;
+    }
   }
-}
 
-// What sum_columns left of channel c of the slice; `number` counts vectors of channels.
-template <int kVector>
-__device__ inline float channel_sum(const float* sums, int c, int number = 0) {
-  return sums[(number * kVector + c % kVector) * blockDim.x + c / kVector];
-}
-
-template <int kVector>
-__device__ inline float group_sum(const float* sums, const Tiling& t, int group, int number = 0) {
-  float sum = 0;
-  for (int c = group * t.width; c < (group + 1) * t.width; ++c) sum += channel_sum<kVector>(sums, c, number);
-  return sum;
-}
+  __device__ float of_channel(int c, int number = 0) const {
+    return all.of[number * kVector * all.step + all.place(c)];
+  }
+  __device__ float of_group(const Tiling& t, int group, int number = 0) const {
+    float sum = 0;
+    for (int c = group * t.width; c < (group + 1) * t.width; ++c) sum += of_channel(c, number);
+    return sum;
+  }
+};
 
 // Calls f(i) for i in [0, n), shared out among the threads; the block meets afterwards.
 template <typename F>
@@ -83,7 +100,7 @@ struct Moments {
 // Reads the chunk, keeps it and takes its moments, in shared memory the second time: the corrected two-pass algorithm,
 // whose first mean may be inexact (Chan, Golub & LeVeque 1983, The American Statistician 37, eq. 1.7).
 template <typename T, int kVector>
-__device__ inline void take_moments(const Moments& to, const Kept<T, kVector>& kept, float* sums,
+__device__ inline void take_moments(const Moments& to, const Kept<T, kVector>& kept, const ColumnSums<kVector>& sums,
                                     const Place<kVector>& at, const Joined<const T>& x) {
   const Tiling& t = at.t;
   const float each = 1.f / (static_cast<float>(at.chunk_pixels()) * t.width);
@@ -94,8 +111,8 @@ __device__ inline void take_moments(const Moments& to, const Kept<T, kVector>& k
 #pragma unroll
     for (int i = 0; i < kVector; ++i) sum[i] += values[i];
   });
-  sum_columns(sums, sum, t, at.row);
-  for_each_of_block(t.groups_of_slice(), [&](int g) { to.means[g] = each * group_sum<kVector>(sums, t, g); });
+  sums.sum(sum, t, at.row);
+  for_each_of_block(t.groups_of_slice(), [&](int g) { to.means[g] = each * sums.of_group(t, g); });
 #pragma unroll
   for (int i = 0; i < kVector; ++i) mean[i] = to.means[at.group(i)];
   for (int turn = 0; turn < at.turns(); ++turn) {
@@ -107,24 +124,27 @@ __device__ inline void take_moments(const Moments& to, const Kept<T, kVector>& k
       off[kVector + i] += d * d;
     }
   }
-  sum_columns(sums, off, t, at.row);
+  sums.sum(off, t, at.row);
   for_each_of_block(t.groups_of_slice(), [&](int g) {
-    const float correction = group_sum<kVector>(sums, t, g);
+    const float correction = sums.of_group(t, g);
     to.means[g] += each * correction;
-    to.squares[g] = group_sum<kVector>(sums, t, g, 1) - correction * each * correction;
+    to.squares[g] = sums.of_group(t, g, 1) - correction * each * correction;
   });
 }
 
-// Floats that sum_columns and take_moments or the sums of the backward pass leave in shared memory, for two numbers a
-// channel.
-inline int floats_for_sums(const Tiling& t, int vector) { return 2 * vector * t.threads(); }
+// Shared memory for all that is not kept: two sums a thread, four numbers a channel, four a group.
+inline size_t bytes_of_numbers(const Tiling& t, int vector) {
+  const int of_channels = vector * (2 * apart(t.threads(), vector) + 4 * apart(t.columns, vector));
+  return sizeof(float) * (of_channels + 4 * t.groups_of_slice());
+}
 
 // gamma and beta of the slice, from coalesced loads.
+template <int kVector>
 struct Affine {
-  float *gamma, *beta;
+  Channels<kVector> gamma, beta;
   __device__ Affine(Shared& shared, const Tiling& t, int first_channel, const float* __restrict__ gammas,
                     const float* __restrict__ betas)
-      : gamma(shared.take<float>(t.slice)), beta(shared.take<float>(t.slice)) {
+      : gamma(shared, t.columns), beta(shared, t.columns) {
     for_each_of_block(t.slice, [&](int c) {
       gamma[c] = gammas[first_channel + c];
       beta[c] = betas[first_channel + c];
@@ -148,7 +168,7 @@ struct Statistics {
 
 // What becomes of the thread's channels; means and rstds are the slice's.
 template <int kVector>
-__device__ inline void set_normals(Normal (&to)[kVector], const Place<kVector>& at, const Affine& affine,
+__device__ inline void set_normals(Normal (&to)[kVector], const Place<kVector>& at, const Affine<kVector>& affine,
                                    const float* means, const float* rstds) {
 #pragma unroll
   for (int i = 0; i < kVector; ++i) {
@@ -179,25 +199,24 @@ __device__ inline void add_gradients(float (&sums)[2 * kVector], const float (&d
 }
 
 // sum dz and sum dz xn of the slice's channels over the pixels of an image.
+template <int kVector>
 struct ChannelSums {
-  float *dz, *dz_xn;
-  __device__ ChannelSums(Shared& shared, const Tiling& t)
-      : dz(shared.take<float>(t.slice)), dz_xn(shared.take<float>(t.slice)) {}
+  Channels<kVector> dz, dz_xn;
+  __device__ ChannelSums(Shared& shared, const Tiling& t) : dz(shared, t.columns), dz_xn(shared, t.columns) {}
 
-  // From what sum_columns left; also to image_sums [images, 2, channels] where that is not null.
-  template <int kVector>
-  __device__ void collect(const float* sums, float* __restrict__ image_sums, const Place<kVector>& at) const {
+  // From the sums of columns; also to image_sums [images, 2, channels] where that is not null.
+  __device__ void collect(const ColumnSums<kVector>& sums, float* __restrict__ image_sums,
+                          const Place<kVector>& at) const {
     const int64_t row = int64_t{2} * blockIdx.z * at.t.channels + at.first_channel();
     for_each_of_block(at.t.slice, [&](int c) {
-      dz[c] = channel_sum<kVector>(sums, c);
-      dz_xn[c] = channel_sum<kVector>(sums, c, 1);
+      dz[c] = sums.of_channel(c);
+      dz_xn[c] = sums.of_channel(c, 1);
       if (!image_sums) return;
       image_sums[row + c] = dz[c];
       image_sums[row + at.t.channels + c] = dz_xn[c];
     });
   }
 
-  template <int kVector>
   __device__ void load(const float* __restrict__ image_sums, const Place<kVector>& at) const {
     const int64_t row = int64_t{2} * blockIdx.z * at.t.channels + at.first_channel();
     for_each_of_block(at.t.slice, [&](int c) {
@@ -211,7 +230,8 @@ struct ChannelSums {
 struct Pulls {
   float *constant, *slope;
 
-  __device__ Pulls(Shared& shared, const Tiling& t, const ChannelSums& sums, const float* gamma)
+  template <int kVector>
+  __device__ Pulls(Shared& shared, const Tiling& t, const ChannelSums<kVector>& sums, const Channels<kVector>& gamma)
       : constant(shared.take<float>(t.groups_of_slice())), slope(shared.take<float>(t.groups_of_slice())) {
     const float each = 1.f / (static_cast<float>(t.pixels) * t.width);
     for_each_of_block(t.groups_of_slice(), [&](int g) {

@@ -31,8 +31,7 @@ size_t kept_bytes(const Concat<Tensor>& x, const Tiling& t, int tensors) {
 
 // Everything a block keeps, sums, and has of groups and channels.
 size_t shared_bytes(const Concat<Tensor>& x, const Tiling& t, int tensors) {
-  const size_t floats = floats_for_sums(t, vector_of(x)) + 4 * t.slice + 4 * t.groups_of_slice();
-  return kept_bytes(x, t, tensors) + floats * sizeof(float);
+  return kept_bytes(x, t, tensors) + bytes_of_numbers(t, vector_of(x));
 }
 
 Tiling sliced(const Concat<Tensor>& x, const Tiling& whole, int slice) {
@@ -69,8 +68,8 @@ __global__ __launch_bounds__(kMostThreads, 1) void group_norm_one_pass_kernel(
   const Place<kVector> at{t};
   Shared shared;
   const Kept<T, kVector> kept(shared, t.turns());
-  auto* sums = shared.take<float>(2 * kVector * blockDim.x);
-  const Affine affine(shared, t, at.first_channel(), gamma, beta);
+  const ColumnSums<kVector> sums(shared);
+  const Affine<kVector> affine(shared, t, at.first_channel(), gamma, beta);
   const Moments moments(shared, t.groups_of_slice());
   take_moments(moments, kept, sums, at, x);
   float* const rstd = moments.squares;
@@ -96,8 +95,8 @@ __global__ __launch_bounds__(kMostThreads, 1) void group_norm_one_pass_backward_
   const Place<kVector> at{t};
   Shared shared;
   const Kept<T, kVector> kept_dy(shared, t.turns()), kept_x(shared, t.turns());
-  auto* sums = shared.take<float>(2 * kVector * blockDim.x);
-  const Affine affine(shared, t, at.first_channel(), gamma, beta);
+  const ColumnSums<kVector> sums(shared);
+  const Affine<kVector> affine(shared, t, at.first_channel(), gamma, beta);
   const Statistics statistics(shared, at, means, rstds);
   Normal normals[kVector];
   set_normals(normals, at, affine, statistics.means, statistics.rstds);
@@ -109,9 +108,9 @@ __global__ __launch_bounds__(kMostThreads, 1) void group_norm_one_pass_backward_
     unpack<T>(values, raw_x);
     add_gradients(own, gradient, values, normals, silu);
   });
-  sum_columns(sums, own, t, at.row);
-  const ChannelSums channels(shared, t);
-  channels.collect<kVector>(sums, image_sums, at);
+  sums.sum(own, t, at.row);
+  const ChannelSums<kVector> channels(shared, t);
+  channels.collect(sums, image_sums, at);
   const Pulls pulls(shared, t, channels, affine.gamma);
   const auto to = dx.column(at.channel());
   if (!to.first) return;

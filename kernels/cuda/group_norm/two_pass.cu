@@ -11,9 +11,11 @@
 // Costs   forward x read twice and y written; backward dy and x read twice and dx written; the second time from L2 where
 //         the batch fits it. What chunks leave is 8 bytes a group forward, 8 a channel backward.
 // Reaches loads and stores of as few sectors as can be, 1.00 of compulsory DRAM traffic a kernel behind a modelled L2
-//         (64x64x128, 32x32x128, 28x28x224, 16x16x256, f32 and bf16, `stipple profile`). No spills.
+//         (64x64x128, 32x32x128, 28x28x224, 16x16x256, f32 and bf16, `stipple profile`). No bank of shared memory twice
+//         (64x64x128; 1.05 at 256 channels of f32, whose groups are two vectors wide, 1.2 at 224). No spills.
 // Tried   launch bounds without "1 block": ptxas spills 4 to 16 bytes in three kernels. gamma and beta straight from
-//         device memory would be strided by the channels of a thread; through shared memory they are whole sectors.
+//         device memory would be strided by the channels of a thread; through shared memory they are whole sectors. There,
+//         side by side, they were strided likewise: 1.5 to 2.4 wavefronts for one, until they lay as `Channels` has them.
 
 namespace stipple::cuda::two_pass {
 namespace {
@@ -43,7 +45,7 @@ __global__ __launch_bounds__(kMostColumns, 1) void group_norm_moments_kernel(flo
   const Place<kVector> at{t};
   Shared shared;
   const Kept<T, kVector> kept(shared, t.turns());
-  auto* sums = shared.take<float>(2 * kVector * blockDim.x);
+  const ColumnSums<kVector> sums(shared);
   const Moments moments(shared, t.groups_of_slice());
   take_moments(moments, kept, sums, at, x);
   const int64_t chunk = int64_t{blockIdx.z} * gridDim.x + blockIdx.x,
@@ -102,7 +104,7 @@ __global__ __launch_bounds__(kMostColumns, 1) void group_norm_map_kernel(
     const float* __restrict__ means, const float* __restrict__ rstds, Tiling t, bool silu) {
   const Place<kVector> at{t};
   Shared shared;
-  const Affine affine(shared, t, at.first_channel(), gamma, beta);
+  const Affine<kVector> affine(shared, t, at.first_channel(), gamma, beta);
   const Statistics statistics(shared, at, means, rstds);
   Normal normals[kVector];
   set_normals(normals, at, affine, statistics.means, statistics.rstds);
@@ -123,8 +125,8 @@ __global__ __launch_bounds__(kMostColumns,
                                                             const float* __restrict__ rstds, Tiling t, bool silu) {
   const Place<kVector> at{t};
   Shared shared;
-  auto* sums = shared.take<float>(2 * kVector * blockDim.x);
-  const Affine affine(shared, t, at.first_channel(), gamma, beta);
+  const ColumnSums<kVector> sums(shared);
+  const Affine<kVector> affine(shared, t, at.first_channel(), gamma, beta);
   const Statistics statistics(shared, at, means, rstds);
   Normal normals[kVector];
   set_normals(normals, at, affine, statistics.means, statistics.rstds);
@@ -134,11 +136,11 @@ __global__ __launch_bounds__(kMostColumns,
     unpack<T>(values, raw_x);
     add_gradients(own, gradient, values, normals, silu);
   });
-  sum_columns(sums, own, t, at.row);
+  sums.sum(own, t, at.row);
   float* const to = chunk_sums + 2 * (int64_t{blockIdx.z} * gridDim.x + blockIdx.x) * t.channels + at.first_channel();
   for_each_of_block(t.slice, [&](int c) {
-    to[c] = channel_sum<kVector>(sums, c);
-    to[t.channels + c] = channel_sum<kVector>(sums, c, 1);
+    to[c] = sums.of_channel(c);
+    to[t.channels + c] = sums.of_channel(c, 1);
   });
 }
 
@@ -159,9 +161,9 @@ __global__ __launch_bounds__(kMostColumns, 1) void group_norm_map_backward_kerne
     const float* __restrict__ rstds, Tiling t, bool silu) {
   const Place<kVector> at{t};
   Shared shared;
-  const Affine affine(shared, t, at.first_channel(), gamma, beta);
+  const Affine<kVector> affine(shared, t, at.first_channel(), gamma, beta);
   const Statistics statistics(shared, at, means, rstds);
-  const ChannelSums channels(shared, t);
+  const ChannelSums<kVector> channels(shared, t);
   channels.load(image_sums, at);
   const Pulls pulls(shared, t, channels, affine.gamma);
   Normal normals[kVector];
@@ -177,9 +179,7 @@ __global__ __launch_bounds__(kMostColumns, 1) void group_norm_map_backward_kerne
 }
 
 // Of kernels that keep nothing: sums, and what is known of channels and groups.
-size_t shared_bytes(const Concat<Tensor>& x, const Tiling& t) {
-  return sizeof(float) * (floats_for_sums(t, vector_of(x)) + 4 * t.slice + 4 * t.groups_of_slice());
-}
+size_t shared_bytes(const Concat<Tensor>& x, const Tiling& t) { return bytes_of_numbers(t, vector_of(x)); }
 
 size_t kept_bytes(const Concat<Tensor>& x, const Tiling& t) {
   return size_t{1} * t.turns() * t.threads() * vector_of(x) * size_of(x.a.dtype());
