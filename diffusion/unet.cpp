@@ -202,8 +202,8 @@ Var UNet2DModel::operator()(const Var& sample, const Tensor& timesteps, const Te
   const Var input = cast(config.center_input_sample ? affine(sample, 2, -1) : sample, dtype);
 
   // A block is handed its map to keep or drop: held here until the block ends it would stand beside the block's own.
-  Var h = conv_in(input, {.moments = true}), smaller = input, larger;
-  std::vector<Var> skips{h};
+  Skips skips([&] { return conv_in(input, {.moments = true}); });
+  Var h = skips.first(), smaller = input, larger;
   for (const DownBlock& block : down_blocks) h = block(std::move(h), embedding, skips, smaller);
   if (mid_block) h = (*mid_block)(h, embedding);
   for (const UpBlock& block : up_blocks) h = block(std::move(h), embedding, skips, larger);

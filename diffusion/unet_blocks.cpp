@@ -1,6 +1,7 @@
 #include "diffusion/unet_blocks.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace stipple {
 namespace {
@@ -65,11 +66,14 @@ Var ResnetBlock::shortcut(const Concat<Var>& x) const {
   return conv_shortcut ? (*conv_shortcut)(whole) : whole;
 }
 
-Var ResnetBlock::operator()(const Concat<Var>& x, const Var& embedding) const {
-  return checkpointing ? checkpoint([this, x, embedding] { return forward(x, embedding); }) : forward(x, embedding);
+Var ResnetBlock::operator()(Concat<Var> x, const Var& embedding) const {
+  if (checkpointing) return checkpoint([this, x, embedding] { return forward(x, embedding); });
+  return forward(std::move(x), embedding);
 }
 
-Var ResnetBlock::forward(const Concat<Var>& x, const Var& embedding) const {
+// While nothing is recorded, a map dies with the line that reads it last: what is alive here, at the network's full
+// resolution, is most of the memory that drawing a picture takes.
+Var ResnetBlock::forward(Concat<Var> x, const Var& embedding) const {
   const Var time = time_emb_proj(activation(options.act_fn, embedding));
   Var h = normed(norm1, x);
   if (resample != Resample::up) h = resampled(resample, h);  // conv1 folds that in
@@ -78,10 +82,25 @@ Var ResnetBlock::forward(const Concat<Var>& x, const Var& embedding) const {
     const auto [scale, shift] = split_channels(as_map(time), h.dim(3));
     h = activation(options.act_fn, norm2(h) * (scale + 1.0) + shift);
   } else {
-    h = normed(norm2, conv1(h, {.time_embedding = time, .moments = true}));
+    h = conv1(h, {.time_embedding = time, .moments = true});
+    h = normed(norm2, h);
   }
+  const Var residual = shortcut(std::exchange(x, {}));
   return conv2(dropout(h, options.dropout),
-               {.residual = shortcut(x), .output_scale_factor = options.output_scale_factor, .moments = true});
+               {.residual = residual, .output_scale_factor = options.output_scale_factor, .moments = true});
+}
+
+Var Skips::first() {
+  const Var map = make_first_();
+  if (map.requires_grad()) push(map);
+  return map;
+}
+
+Var Skips::pop() {
+  if (kept_.empty()) return make_first_();
+  Var map = std::move(kept_.back());
+  kept_.pop_back();
+  return map;
 }
 
 DownBlock::DownBlock(Scope scope, int64_t in, int64_t out, int64_t layers, const BlockOptions& o) {
@@ -105,15 +124,16 @@ DownBlock::DownBlock(Scope scope, int64_t in, int64_t out, int64_t layers, const
     downsample_conv.emplace(down / "conv", out, out, 3, downsampling(o.downsample_padding));
 }
 
-Var DownBlock::operator()(Var x, const Var& embedding, std::vector<Var>& skips, Var& picture) const {
+Var DownBlock::operator()(Var x, const Var& embedding, Skips& skips, Var& picture) const {
   for (size_t i = 0; i < resnets.size(); ++i) {
-    x = resnets[i](x, embedding);
+    x = resnets[i](std::move(x), embedding);
     if (!attentions.empty()) x = attentions[i](x);
-    skips.push_back(x);
+    skips.push(x);
   }
   if (!downsample_conv && !downsample_resnet) return x;
-  skips.push_back(downsample(x, embedding, picture));
-  return skips.back();
+  x = downsample(x, embedding, picture);
+  skips.push(x);
+  return x;
 }
 
 Var DownBlock::downsample(const Var& x, const Var& embedding, Var& picture) const {
@@ -161,10 +181,9 @@ UpBlock::UpBlock(Scope scope, int64_t in, int64_t previous, int64_t out, int64_t
     upsample_conv.emplace(up / "conv", out, out, 3, Conv2dOptions{1, Padding::same(1), true});
 }
 
-Var UpBlock::operator()(Var x, const Var& embedding, std::vector<Var>& skips, Var& picture) const {
+Var UpBlock::operator()(Var x, const Var& embedding, Skips& skips, Var& picture) const {
   for (size_t i = 0; i < resnets.size(); ++i) {
-    x = resnets[i]({x, skips.back()}, embedding);
-    skips.pop_back();
+    x = resnets[i]({std::move(x), skips.pop()}, embedding);
     if (!skip && !attentions.empty()) x = attentions[i](x);
   }
   if (!skip) return upsample(x, embedding);

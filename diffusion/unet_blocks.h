@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -36,12 +37,26 @@ struct ResnetBlock {
 
   ResnetBlock(Scope, int64_t in, int64_t out, const ResnetOptions&, Resample = Resample::none);
   // [N, H, W, in], which may be two that stand for their concatenation, and [N, T] -> [N, H', W', out]
-  Var operator()(const Concat<Var>& x, const Var& embedding) const;
+  Var operator()(Concat<Var> x, const Var& embedding) const;
 
  private:
-  Var forward(const Concat<Var>& x, const Var& embedding) const;
+  Var forward(Concat<Var> x, const Var& embedding) const;
   Var normed(const GroupNorm&, const Concat<Var>& x) const;  // then the activation
   Var shortcut(const Concat<Var>& x) const;
+};
+
+// The maps that go from the way down to the way up, the last one first. The first of all waits longest, at the network's
+// full resolution, and costs least: where no gradient keeps it anyway, it is not kept but made again.
+class Skips {
+ public:
+  explicit Skips(std::function<Var()> make_first) : make_first_(std::move(make_first)) {}
+  Var first();
+  void push(Var map) { kept_.push_back(std::move(map)); }
+  Var pop();
+
+ private:
+  std::function<Var()> make_first_;
+  std::vector<Var> kept_;
 };
 
 // How one level of the network is made: Attn, Resnet, Skip and plain blocks differ in these answers only.
@@ -66,8 +81,8 @@ struct DownBlock {
   std::optional<Conv2d> skip_conv;
 
   DownBlock(Scope, int64_t in, int64_t out, int64_t layers, const BlockOptions&);
-  // Appends every result to skips.
-  Var operator()(Var x, const Var& embedding, std::vector<Var>& skips, Var& picture) const;
+  // Pushes every result to skips.
+  Var operator()(Var x, const Var& embedding, Skips& skips, Var& picture) const;
 
  private:
   Var downsample(const Var& x, const Var& embedding, Var& picture) const;
@@ -93,8 +108,8 @@ struct UpBlock {
 
   // previous: channels that come from below; in: channels of the last skip, out: of the others and of the result.
   UpBlock(Scope, int64_t in, int64_t previous, int64_t out, int64_t layers, const BlockOptions&);
-  // Takes its skips from the end. The picture is undefined until a Skip block begins one.
-  Var operator()(Var x, const Var& embedding, std::vector<Var>& skips, Var& picture) const;
+  // The picture is undefined until a Skip block begins one.
+  Var operator()(Var x, const Var& embedding, Skips& skips, Var& picture) const;
 
  private:
   Var upsample(const Var& x, const Var& embedding) const;

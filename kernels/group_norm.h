@@ -14,8 +14,8 @@
 // Where the convolutions that made x have left the moments of its channels, CUDA takes mean and var from them and reads x
 // once; the CPU looks at x.
 //
-// x may be two tensors that stand for their concatenation, of which y is one tensor: groups may straddle the seam. CUDA
-// reads the two; the CPU, whose vectors take several pixels of few channels at once, concatenates inside.
+// x may be two tensors that stand for their concatenation, of which y is one tensor: groups may straddle the seam.
+// Kernels read the two; only the CPU's oracle concatenates.
 
 namespace stipple {
 

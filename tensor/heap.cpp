@@ -23,17 +23,23 @@ void* Heap::cut(std::byte* at, size_t bytes) {
   return at;
 }
 
+// Where the fewest bytes are handed out for the first time; of equal segments, the lowest.
 void* Heap::grow(size_t bytes) {
-  for (auto& [begin, segment] : segments_) {
+  const auto fresh = [&](const Segment& s) { return std::max(s.top + bytes, s.highest) - s.highest; };
+  auto chosen = segments_.end();
+  for (auto at = segments_.begin(); at != segments_.end(); ++at) {
+    const Segment& segment = at->second;
     if (static_cast<size_t>(segment.end - segment.top) < bytes) continue;
-    std::byte* at = segment.top;
-    blocks_[at] = {bytes, begin, false};
-    segment.top += bytes;
-    idle_ += std::max(segment.top, segment.highest) - segment.highest;  // until take() counts the block
-    segment.highest = std::max(segment.top, segment.highest);
-    return at;
+    if (chosen == segments_.end() || fresh(segment) < fresh(chosen->second)) chosen = at;
   }
-  return nullptr;
+  if (chosen == segments_.end()) return nullptr;
+  auto& [begin, segment] = *chosen;
+  std::byte* at = segment.top;
+  blocks_[at] = {bytes, begin, false};
+  idle_ += fresh(segment);  // until take() counts the block
+  segment.top += bytes;
+  segment.highest = std::max(segment.top, segment.highest);
+  return at;
 }
 
 // One block of two where both are free and neighbours; says which block `upper` is then.

@@ -11,6 +11,7 @@
 #include "tensor/safetensors.h"
 #include "tests/catch.h"
 #include "tests/compare.h"
+#include "tests/peak_memory.h"
 #include "tests/tiny_pipeline.h"
 
 // Guidance by a loss: PyTorch's trajectories, and what it keeps and costs.
@@ -88,13 +89,6 @@ GenerateOptions towards(double grey, GuideRoute route) {
 }
 
 double distance_to(double grey, const Tensor& images) { return color_loss({grey})(images).value().item<float>(); }
-
-size_t peak_of(const std::function<void()>& f) {
-  cpu_allocator().reset_peak();
-  const size_t before = cpu_allocator().stats().live;
-  f();
-  return cpu_allocator().stats().peak - before;
-}
 
 }  // namespace
 
@@ -205,11 +199,11 @@ TEST_CASE("route unet keeps what the picture's gradient needs and no more; after
   plain.guide = {};
   draw(plain)();
   const size_t live = cpu_allocator().stats().live;
-  const size_t unguided = peak_of(draw(plain)), x0 = peak_of(draw(towards(0.9, GuideRoute::x0))),
-               frozen = peak_of(draw(towards(0.9, GuideRoute::unet)));
+  const size_t unguided = peak_memory(draw(plain)), x0 = peak_memory(draw(towards(0.9, GuideRoute::x0))),
+               frozen = peak_memory(draw(towards(0.9, GuideRoute::unet)));
   CHECK(cpu_allocator().stats().live == live);
   pipeline->parameters.require_gradients(true);
-  const size_t trained = peak_of(draw(towards(0.9, GuideRoute::unet)));
+  const size_t trained = peak_memory(draw(towards(0.9, GuideRoute::unet)));
   INFO("peak bytes: unguided " << unguided << ", x0 " << x0 << ", unet " << frozen
                                << ", unet with weights that want gradients " << trained);
   CHECK(x0 <= unguided * 1.1);

@@ -182,6 +182,20 @@ TEST_CASE("of free blocks the smallest that fits is taken", "[allocator]") {
   allocator.deallocate(above, 64);
 }
 
+TEST_CASE("memory that was touched before goes first, whichever segment it is of", "[allocator]") {
+  alignas(64) static std::byte memory[2048];
+  static int64_t given = 0;
+  const auto allocate = [](size_t) -> void* { return memory + 1024 * (1 - given++); };
+  CachingAllocator allocator({allocate, [](void*) { --given; }, [](void*, size_t) {}, 64, 1024});
+  void *upper = allocator.allocate(1024), *lower = allocator.allocate(256);
+  REQUIRE(lower == memory);
+  allocator.deallocate(upper, 1024);
+  allocator.deallocate(lower, 256);
+  CHECK(allocator.allocate(512) == upper);
+  CHECK(allocator.stats().cached == 1024 + 256 - 512);
+  allocator.deallocate(upper, 512);
+}
+
 TEST_CASE("blocks of neighbouring segments stay two", "[allocator]") {
   alignas(64) static std::byte memory[2048];
   static int64_t given = 0;

@@ -32,7 +32,7 @@ Destination destination(const Grad& grad) {
   return {grad.wanted() ? grad.to.mutable_data<float>() : nullptr, grad.add};
 }
 
-// What is convolved: Winograd's algorithm saves as much on the large map as sums of taps would on the small one.
+// Winograd's algorithm saves as much on the large map as sums of taps would on the small one.
 Tensor enlarged(const Tensor& x, const Conv2dOptions& o) { return o.upsample ? kernels::upsample_nearest(x) : x; }
 
 // y = sums + bias, by any rung.
@@ -48,6 +48,18 @@ void add_to_bias(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor&
   for_real("conv2d", x.dtype(), [&]<typename T>(T) {
     oracle::conv2d(y.mutable_data<T>(), x.data<T>(), weight.data<T>(), bias ? bias.data<T>() : nullptr, g);
   });
+}
+
+// Whether the two inputs are read as they are: where a network has them, 1x1 filters over large maps. Whoever else takes
+// two is handed their concatenation.
+bool reads_two(const Concat<Tensor>& x, const ConvGeometry& g, const Conv2dOptions& o) {
+  return x.b && !o.upsample && g.r * g.s == 1 && rung_for(x.a.dtype(), g) == "gemm";
+}
+
+void add_two_to_bias(Tensor& y, const Concat<Tensor>& x, const Tensor& weight, const Tensor& bias,
+                     const ConvGeometry& g) {
+  gemm::conv2d_of_two(y.mutable_data<float>(), x.a.data<float>(), x.a.dim(3), x.b.data<float>(), weight.data<float>(),
+                      bias.data<float>(), g, tile_for("gemm"));
 }
 
 // y = (y + time_embedding + residual) / output_scale_factor, in one pass; a pixel is a row.
@@ -75,7 +87,10 @@ void finish(Tensor& y, const Conv2dEpilogue<Tensor>& e) {
 void conv2d(Conv2dOut& out, const Concat<Tensor>& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e,
             const Conv2dOptions& o) {
   Tensor& y = out.y;
-  add_to_bias(y, enlarged(kernels::concat_channels(x), o), weight, e.bias, o);
+  if (const ConvGeometry g(concat_shape(x), weight.shape(), y.shape(), o); reads_two(x, g, o))
+    add_two_to_bias(y, x, weight, e.bias, g);
+  else
+    add_to_bias(y, enlarged(kernels::concat_channels(x), o), weight, e.bias, o);
   if (!e.time_embedding && !e.residual && e.output_scale_factor == 1) return;
   for_real("conv2d", y.dtype(), [&]<typename T>(T) { finish<T>(y, e); });
 }

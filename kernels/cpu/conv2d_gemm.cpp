@@ -1,5 +1,6 @@
 #include "kernels/cpu/conv2d_gemm.h"
 
+#include <initializer_list>
 #include <vector>
 
 #include "kernels/cpu/conv2d_strip.h"
@@ -10,7 +11,7 @@
 // Idea    rows of A are windows of a strip (conv2d_strip.h), so nothing is gathered: a window is r runs of s * c
 //         floats. Weights are packed into panels once a call. The input gradient of stride 1 is the same product with
 //         the filter turned around; of stride 2 it is one product for each parity of (h, w): 1, 2, 2 and 4 of nine
-//         taps.
+//         taps. Two inputs are two products, of which a task adds the second to the first.
 // Costs   x is read once and its strip written once; the panel of weights is read from L2 for every tile.
 // Seen    GFLOP/s, one Zen 5 core of about 240, beside oneDNN's: forward 221/228 (128 -> 128 channels, 64x64),
 //         205/171 (32 -> 32, 28x28), 170/111 (the same with stride 2), 180/126 (1x1, 96 -> 32).
@@ -23,7 +24,7 @@ constexpr int64_t kTaskPixels = 512;       // most outputs of a filter in a task
 constexpr int64_t kStripFloats = 1 << 16;  // 256 KiB, a quarter of L2
 constexpr int64_t kChunk = 1152;           // terms of one sum in registers: bounds rounding, and the panel's part of L2
 
-// y[image, i, j, f] = bias[f] + sum over the window (i, j) of in.x times panel column f
+// y[image, i, j, f] = bias[f] (or itself) + sum over the window (i, j) of in.x times panel column f
 struct Correlation {
   Windows in;
   int64_t images, filters;
@@ -32,6 +33,7 @@ struct Correlation {
   float* y;
   int64_t y_image, y_row, y_column;  // floats from one output to the next
   RegisterTile multiply;
+  bool add = false;  // to what y holds
 };
 
 struct Task {
@@ -116,6 +118,7 @@ void run_task(const Correlation& o, const Task& t, bool across_images, float* st
     tile.a_row = inner.x, tile.a_step = 1;
     tile.b = o.panels + f * in.r * in.run(), tile.b_step = width;
     tile.steps = in.run();
+    if (o.add) tile.start_row = inner.y;
     int64_t r = 0;
     do {
       tile.runs = std::min(chunk, in.r - r);
@@ -127,14 +130,19 @@ void run_task(const Correlation& o, const Task& t, bool across_images, float* st
   }
 }
 
-void correlate(const Correlation& o) {
+// One after the other, a task at a time: they have the same outputs.
+void correlate(std::initializer_list<Correlation> terms) {
+  const Correlation& o = *terms.begin();
   if (o.images * o.in.rows * o.in.columns * o.filters == 0) return;
   const Cut cut(o);
-  const int64_t strip = cut.images * o.in.strip_floats(cut.rows) + kStripSlack;
+  int64_t strip = 0;
+  for (const Correlation& term : terms)
+    strip = std::max(strip, cut.images * term.in.strip_floats(cut.rows) + kStripSlack);
   const Tensor strips({threads(), strip});
   float* scratch = strips.mutable_data<float>();
-  parallel_for(cut.groups * cut.blocks,
-               [&](int64_t i) { run_task(o, cut[i], cut.across_images, scratch + thread_index() * strip); });
+  parallel_for(cut.groups * cut.blocks, [&](int64_t i) {
+    for (const Correlation& term : terms) run_task(term, cut[i], cut.across_images, scratch + thread_index() * strip);
+  });
 }
 
 // The outputs h of one axis with (h + padding) % stride == phase, and the taps that reach them: tap = phase + stride *
@@ -159,15 +167,30 @@ void input_gradient_of(const Phase& h, const Phase& w, float* dx, const float* d
     const int64_t k = step % g.k, s = w.tap(step / g.k % w.taps), r = h.tap(step / g.k / w.taps);
     return weight + ((k * g.r + r) * g.s + s) * g.c;
   });
-  correlate({.in = {dy, g.ho, g.wo, g.k, h.taps, w.taps, 1, h.padding(), w.padding(), h.outputs, w.outputs},
-             .images = g.n,
-             .filters = g.c,
-             .panels = panels.data<float>(),
-             .y = dx + (h.first * g.w + w.first) * g.c,
-             .y_image = g.h * g.w * g.c,
-             .y_row = g.stride * g.w * g.c,
-             .y_column = g.stride * g.c,
-             .multiply = multiply});
+  correlate({{.in = {dy, g.ho, g.wo, g.k, h.taps, w.taps, 1, h.padding(), w.padding(), h.outputs, w.outputs},
+              .images = g.n,
+              .filters = g.c,
+              .panels = panels.data<float>(),
+              .y = dx + (h.first * g.w + w.first) * g.c,
+              .y_image = g.h * g.w * g.c,
+              .y_row = g.stride * g.w * g.c,
+              .y_column = g.stride * g.c,
+              .multiply = multiply}});
+}
+
+// Of x [n, h, w, channels], which may be some of g's channels.
+Correlation forward(float* y, const float* x, int64_t channels, const Tensor& panels, const float* bias,
+                    const ConvGeometry& g, RegisterTile multiply) {
+  return {.in = {x, g.h, g.w, channels, g.r, g.s, g.stride, g.top, g.left, g.ho, g.wo},
+          .images = g.n,
+          .filters = g.k,
+          .panels = panels.data<float>(),
+          .bias = bias,
+          .y = y,
+          .y_image = g.ho * g.wo * g.k,
+          .y_row = g.wo * g.k,
+          .y_column = g.k,
+          .multiply = multiply};
 }
 
 }  // namespace
@@ -176,16 +199,19 @@ void conv2d(float* y, const float* x, const float* weight, const float* bias, co
             RegisterTile multiply) {
   if (has_few_filters(g)) return conv2d_few_filters(y, x, weight, bias, g, multiply);
   const Tensor panels = pack_panels(g.window(), g.k, g.window(), [&](int64_t step) { return weight + step; });
-  correlate({.in = {x, g.h, g.w, g.c, g.r, g.s, g.stride, g.top, g.left, g.ho, g.wo},
-             .images = g.n,
-             .filters = g.k,
-             .panels = panels.data<float>(),
-             .bias = bias,
-             .y = y,
-             .y_image = g.ho * g.wo * g.k,
-             .y_row = g.wo * g.k,
-             .y_column = g.k,
-             .multiply = multiply});
+  correlate({forward(y, x, g.c, panels, bias, g, multiply)});
+}
+
+void conv2d_of_two(float* y, const float* a, int64_t a_channels, const float* b, const float* weight, const float* bias,
+                   const ConvGeometry& g, RegisterTile multiply) {
+  const auto panels_of = [&](int64_t first, int64_t channels) {
+    return pack_panels(channels, g.k, g.c, [&](int64_t step) { return weight + first + step; });
+  };
+  const int64_t b_channels = g.c - a_channels;
+  const Tensor a_panels = panels_of(0, a_channels), b_panels = panels_of(a_channels, b_channels);
+  Correlation rest = forward(y, b, b_channels, b_panels, nullptr, g, multiply);
+  rest.add = true;
+  correlate({forward(y, a, a_channels, a_panels, bias, g, multiply), rest});
 }
 
 void conv2d_input_gradient(float* dx, const float* dy, const float* weight, const ConvGeometry& g,

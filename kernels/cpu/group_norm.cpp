@@ -1,6 +1,7 @@
 #include "kernels/group_norm.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <type_traits>
@@ -16,14 +17,14 @@ namespace {
 struct Extents {
   int64_t images, pixels, channels, groups, width;  // width: channels of a group
 
-  Extents(const Tensor& x, int64_t group_count)
-      : images(x.dim(0)), pixels(0), channels(x.dim(-1)), groups(group_count), width(channels / group_count) {
+  Extents(const Shape& x, int64_t group_count)
+      : images(x[0]), pixels(0), channels(x[-1]), groups(group_count), width(channels / group_count) {
     if (images * channels > 0) pixels = x.numel() / (images * channels);
   }
   int64_t group_size() const { return pixels * width; }
 };
 
-// The oracle: the formulas of group_norm.h as loops in double.
+// The oracle: the formulas of group_norm.h as loops in double, over one x.
 
 double sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
 
@@ -92,36 +93,62 @@ void oracle_backward(const GroupNormGrads& to, const T* dy, const T* x, const T*
 // The fast one, on f32, its arithmetic in Real: two passes over an image, sums and map, the second mostly from cache.
 //
 // Groups do not matter to either pass: both see an image as a matrix whose columns are channels, and sums of columns
-// are folded into groups afterwards. Where channels are few or odd, several pixels make one row, so that rows fill
-// whole vectors. Large images are cut into pieces; sums of pieces meet in a fixed order, whoever computed them.
+// are folded into groups afterwards. So two inputs are two matrices, which y has side by side. Where the channels of a
+// single one are few or odd, several pixels make one row, so that rows fill whole vectors. Large images are cut into
+// pieces; sums of pieces meet in a fixed order, whoever computed them.
+
+// Some rows of one input: where they begin there and in y, and the first of their columns among those of y.
+struct Rows {
+  size_t input;
+  int64_t x, y, column, rows, columns;
+};
 
 struct Cut : Extents {
   static constexpr int64_t kPieceElements = 1 << 15, kMostPieces = 16;
   static constexpr int64_t kManyImages = 8;  // so many keep all threads busy without cutting
 
-  int64_t columns, rows, piece_rows, pieces;  // pixels at the end that fill no row belong to the last piece
-  std::vector<int64_t> group;                 // of every channel
+  std::array<int64_t, 2> input_channels;
+  int64_t row_pixels, columns, rows, piece_rows, pieces;  // pixels at the end that fill no row belong to the last piece
+  std::vector<int64_t> group;                             // of every channel
 
-  explicit Cut(const Extents& e) : Extents(e) {
-    const int64_t lanes = simd::table().lanes;
-    int64_t row_pixels = lanes / std::gcd(lanes, channels);
-    while (row_pixels * channels < 4 * lanes) row_pixels *= 2;
-    columns = std::min(row_pixels, pixels) * channels;
-    rows = pixels * channels / columns;
+  Cut(const Concat<Tensor>& x, int64_t group_count)
+      : Extents(concat_shape(x), group_count), input_channels{x.a.dim(-1), x.b_channels()} {
+    row_pixels = x.b.defined() ? 1 : pixels_of_a_row();
+    columns = row_pixels * channels;
+    rows = pixels / row_pixels;
     piece_rows = std::max((rows + kMostPieces - 1) / kMostPieces, kPieceElements / columns + 1);
     pieces = (rows + piece_rows - 1) / piece_rows;
     for (int64_t c = 0; c < channels; ++c) group.push_back(c / width);
   }
 
-  int64_t image(int64_t n) const { return n * pixels * channels; }
-
-  // f(offset of the first element, rows, columns) for the matrix, or two, that make a piece
+  // f(Rows) for the matrices, one or two, that make a piece
   template <typename F>
   void for_matrices(int64_t n, int64_t piece, F&& f) const {
     const int64_t first = piece * piece_rows, last = std::min(rows, first + piece_rows);
-    f(image(n) + first * columns, last - first, columns);
-    const int64_t rest = pixels * channels - rows * columns;
-    if (last == rows && rest > 0) f(image(n) + rows * columns, int64_t{1}, rest);
+    int64_t column = 0;
+    for (const size_t input : {0, 1}) {
+      const int64_t own = row_pixels * input_channels[input];
+      const int64_t x = n * pixels * input_channels[input] + first * own, y = image(n) + first * columns + column;
+      if (own > 0) f(Rows{input, x, y, column, last - first, own});
+      column += own;
+    }
+    const int64_t rest = pixels * channels - rows * columns, at = image(n) + rows * columns;
+    if (last == rows && rest > 0) f(Rows{0, at, at, 0, 1, rest});
+  }
+
+  // Channel c of the first pixel of image n.
+  float first_of(const std::array<const float*, 2>& x, int64_t n, int64_t c) const {
+    const int64_t a = input_channels[0], b = input_channels[1];
+    return c < a ? x[0][n * pixels * a + c] : x[1][n * pixels * b + c - a];
+  }
+
+ private:
+  int64_t image(int64_t n) const { return n * pixels * channels; }  // where it begins in y
+  int64_t pixels_of_a_row() const {
+    const int64_t lanes = simd::table().lanes;
+    int64_t count = lanes / std::gcd(lanes, channels);
+    while (count * channels < 4 * lanes) count *= 2;
+    return std::min(count, pixels);
   }
 };
 
@@ -159,13 +186,14 @@ struct ColumnSums {
   }
 };
 
-// Coefficients of the channels, repeated along a row.
+// Coefficients of the channels, repeated along a row, in the order of simd::NormColumns.
 template <typename Real>
 struct Coefficients {
-  const Cut& cut;
-  std::vector<Real> values;
+  static constexpr int kCount = 5;
 
-  Coefficients(const Cut& c, int count) : cut(c), values(count * c.columns) {}
+  const Cut& cut;
+  std::vector<Real> values = std::vector<Real>(kCount * cut.columns);
+
   Real* operator[](int i) { return values.data() + i * cut.columns; }
   // Coefficient i of channel c = f(c, its group).
   template <typename F>
@@ -173,6 +201,10 @@ struct Coefficients {
     Real* row = (*this)[i];
     for (int64_t c = 0; c < cut.channels; ++c) row[c] = static_cast<Real>(f(c, cut.group[c]));
     for (int64_t c = cut.channels; c < cut.columns; ++c) row[c] = row[c - cut.channels];
+  }
+  simd::NormColumns<Real> from(int64_t column) {
+    const auto at = [&](int i) { return (*this)[i] + column; };
+    return {at(0), at(1), at(2), at(3), at(4)};
   }
 };
 
@@ -187,7 +219,8 @@ const simd::GroupNormLoops<Real>& loops() {
 template <typename Real>
 struct Forward {
   const Cut& cut;
-  const float *x, *gamma, *beta;
+  std::array<const float*, 2> x;
+  const float *gamma, *beta;
   float *y, *mean, *rstd;
   const GroupNormOptions& options;
   std::vector<Sums> partial = std::vector<Sums>(cut.images * cut.pieces * cut.groups);
@@ -195,14 +228,15 @@ struct Forward {
 
   // Sums are those of x - shift, where shift is an element of the group: nothing cancels, however far from zero the
   // group lies.
-  float shift(int64_t n, int64_t g) const { return x[cut.image(n) + g * cut.width]; }
+  float shift(int64_t n, int64_t g) const { return cut.first_of(x, n, g * cut.width); }
 
   void sum(int64_t n, int64_t piece) {
-    Coefficients<Real> shifts(cut, 1);
+    Coefficients<Real> shifts{cut};
     shifts.set(0, [&](int64_t, int64_t g) { return shift(n, g); });
     ColumnSums sums(cut);
-    cut.for_matrices(n, piece, [&](int64_t at, int64_t rows, int64_t columns) {
-      loops<Real>().moments(sums.first.data(), sums.second.data(), x + at, shifts[0], rows, columns);
+    cut.for_matrices(n, piece, [&](const Rows& m) {
+      loops<Real>().moments(&sums.first[m.column], &sums.second[m.column], x[m.input] + m.x, shifts[0] + m.column,
+                            m.rows, m.columns);
     });
     sums.fold(&partial[(n * cut.pieces + piece) * cut.groups], cut.channels, [&](int64_t c) { return cut.group[c]; });
   }
@@ -224,12 +258,12 @@ struct Forward {
   void map(int64_t n, int64_t piece) {
     const Sums* of = &exact[n * cut.groups];
     const float* rounded = mean + n * cut.groups;
-    Coefficients<Real> k(cut, 3);
+    Coefficients<Real> k{cut};
     k.set(0, [&](int64_t, int64_t g) { return rounded[g]; });
     k.set(1, [&](int64_t c, int64_t g) { return gamma[c] * of[g].second; });
     k.set(2, [&](int64_t c, int64_t g) { return beta[c] - gamma[c] * of[g].second * (of[g].first - rounded[g]); });
-    cut.for_matrices(n, piece, [&](int64_t at, int64_t rows, int64_t columns) {
-      loops<Real>().forward(y + at, x + at, {k[0], k[1], k[2]}, rows, columns, options.silu);
+    cut.for_matrices(n, piece, [&](const Rows& m) {
+      loops<Real>().forward(y + m.y, cut.columns, x[m.input] + m.x, k.from(m.column), m.rows, m.columns, options.silu);
     });
   }
 };
@@ -237,8 +271,10 @@ struct Forward {
 template <typename Real>
 struct Backward {
   const Cut& cut;
-  const float *dy, *x, *gamma, *beta, *mean, *rstd;
-  float* dx;  // null: not wanted
+  const float* dy;
+  std::array<const float*, 2> x;
+  const float *gamma, *beta, *mean, *rstd;
+  std::array<float*, 2> dx;  // null: not wanted
   bool silu;
   // Of dz and dz (x - mean), by channel; the first piece of an image ends with the sums of the whole image.
   std::vector<Sums> partial = std::vector<Sums>(cut.images * cut.pieces * cut.channels);
@@ -247,7 +283,7 @@ struct Backward {
   Sums* channel_sums(int64_t n, int64_t piece = 0) { return &partial[(n * cut.pieces + piece) * cut.channels]; }
 
   Coefficients<Real> coefficients(int64_t n) const {
-    Coefficients<Real> k(cut, 5);
+    Coefficients<Real> k{cut};
     const int64_t first = n * cut.groups;
     k.set(0, [&](int64_t, int64_t g) { return mean[first + g]; });
     k.set(1, [&](int64_t c, int64_t g) { return gamma[c] * rstd[first + g]; });
@@ -257,13 +293,12 @@ struct Backward {
     return k;
   }
 
-  static simd::NormColumns<Real> columns_of(Coefficients<Real>& k) { return {k[0], k[1], k[2], k[3], k[4]}; }
-
   void sum(int64_t n, int64_t piece) {
     Coefficients<Real> k = coefficients(n);
     ColumnSums sums(cut);
-    cut.for_matrices(n, piece, [&](int64_t at, int64_t rows, int64_t columns) {
-      loops<Real>().sums(sums.first.data(), sums.second.data(), dy + at, x + at, columns_of(k), rows, columns, silu);
+    cut.for_matrices(n, piece, [&](const Rows& m) {
+      loops<Real>().sums(&sums.first[m.column], &sums.second[m.column], dy + m.y, cut.columns, x[m.input] + m.x,
+                         k.from(m.column), m.rows, m.columns, silu);
     });
     sums.fold(channel_sums(n, piece), cut.channels, [](int64_t c) { return c; });
   }
@@ -282,10 +317,12 @@ struct Backward {
   }
 
   void map(int64_t n, int64_t piece) {
-    if (!dx) return;
+    if (!dx[0] && !dx[1]) return;
     Coefficients<Real> k = coefficients(n);
-    cut.for_matrices(n, piece, [&](int64_t at, int64_t rows, int64_t columns) {
-      loops<Real>().backward(dx + at, dy + at, x + at, columns_of(k), rows, columns, silu);
+    cut.for_matrices(n, piece, [&](const Rows& m) {
+      if (float* to = dx[m.input])
+        loops<Real>().backward(to + m.x, dy + m.y, cut.columns, x[m.input] + m.x, k.from(m.column), m.rows, m.columns,
+                               silu);
     });
   }
 
@@ -303,20 +340,21 @@ struct Backward {
 
 std::string_view group_norm_rung() { return rung("GROUP_NORM", {"oracle", "double", "simd", "fastest"}); }
 
-bool use_oracle(const Tensor& x) { return x.dtype() != Dtype::f32 || x.numel() == 0 || group_norm_rung() == "oracle"; }
+bool use_oracle(const Tensor& y) { return y.dtype() != Dtype::f32 || y.numel() == 0 || group_norm_rung() == "oracle"; }
 
 // Whether the fast one computes in double: where the gradient is what is left of terms that nearly cancel (over few
 // pixels), and where nobody waits for it. What a small network computes is then as exact as f32 can hold it.
-bool use_double(const Tensor& x) {
-  const bool small = x.numel() <= std::max<int64_t>(1 << 17, x.dim(0) * 1024);
+bool use_double(const Tensor& y) {
+  const bool small = y.numel() <= std::max<int64_t>(1 << 17, y.dim(0) * 1024);
   return group_norm_rung() == "double" || (group_norm_rung() == "fastest" && small);
 }
 
 template <typename Real>
-void forward(GroupNormOut& out, const Tensor& x, const Tensor& gamma, const Tensor& beta, const GroupNormOptions& o) {
-  const Cut cut(Extents(x, o.groups));
+void forward(GroupNormOut& out, const Concat<Tensor>& x, const Tensor& gamma, const Tensor& beta,
+             const GroupNormOptions& o) {
+  const Cut cut(x, o.groups);
   Forward<Real> pass{cut,
-                     x.data<float>(),
+                     {x.a.data<float>(), x.b.data<float>()},
                      gamma.data<float>(),
                      beta.data<float>(),
                      out.y.mutable_data<float>(),
@@ -327,52 +365,49 @@ void forward(GroupNormOut& out, const Tensor& x, const Tensor& gamma, const Tens
 }
 
 template <typename Real>
-void backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma, const Tensor& beta,
-              const Tensor& mean, const Tensor& rstd, const GroupNormOptions& o) {
-  const Cut cut(Extents(x, o.groups));
+void backward(const GroupNormGrads& to, const Tensor& dy, const Concat<Tensor>& x, const Tensor& gamma,
+              const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions& o) {
+  const Cut cut(x, o.groups);
   Backward<Real> pass{cut,
                       dy.data<float>(),
-                      x.data<float>(),
+                      {x.a.data<float>(), x.b.data<float>()},
                       gamma.data<float>(),
                       beta.data<float>(),
                       mean.data<float>(),
                       rstd.data<float>(),
-                      to.dx.a.mutable_data<float>(),
+                      {to.dx.a.mutable_data<float>(), to.dx.b.mutable_data<float>()},
                       o.silu};
   run(pass, cut);
   pass.parameters(to.dgamma, to.dbeta);
 }
 
-// dx and x are whole.
-void whole_backward(const GroupNormGrads& to, const Tensor& dy, const Tensor& x, const Tensor& gamma,
-                    const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions& o) {
-  if (!use_oracle(x))
-    return (use_double(x) ? backward<double> : backward<float>)(to, dy, x, gamma, beta, mean, rstd, o);
-  const Extents e(x, o.groups);
-  for_real("group_norm", x.dtype(), [&]<typename T>(T) {
-    oracle_backward(to, dy.data<T>(), x.data<T>(), gamma.data<T>(), beta.data<T>(), mean.data<T>(), rstd.data<T>(), e,
-                    o);
+void oracle_of_concatenation(const GroupNormGrads& to, const Tensor& dy, const Concat<Tensor>& x, const Tensor& gamma,
+                             const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions& o) {
+  const Tensor whole = kernels::concat_channels(x);
+  const bool parted = x.b && (to.dx.a || to.dx.b);
+  const Tensor dx = parted ? empty_like(whole) : to.dx.a;
+  for_real("group_norm", dy.dtype(), [&]<typename T>(T) {
+    oracle_backward({dx, to.dgamma, to.dbeta}, dy.data<T>(), whole.data<T>(), gamma.data<T>(), beta.data<T>(),
+                    mean.data<T>(), rstd.data<T>(), Extents(whole.shape(), o.groups), o);
   });
+  if (parted) kernels::split_channels(to.dx, dx, x.a.dim(-1));
 }
 
 }  // namespace
 
-void group_norm(GroupNormOut& out, const Concat<Tensor>& parts, const Tensor& gamma, const Tensor& beta,
+void group_norm(GroupNormOut& out, const Concat<Tensor>& x, const Tensor& gamma, const Tensor& beta,
                 const GroupNormOptions& o, const Concat<Tensor>&) {
-  const Tensor x = kernels::concat_channels(parts);
-  if (!use_oracle(x)) return (use_double(x) ? forward<double> : forward<float>)(out, x, gamma, beta, o);
-  const Extents e(x, o.groups);
-  for_real("group_norm", x.dtype(),
-           [&]<typename T>(T) { oracle(out, x.data<T>(), gamma.data<T>(), beta.data<T>(), e, o); });
+  if (!use_oracle(out.y)) return (use_double(out.y) ? forward<double> : forward<float>)(out, x, gamma, beta, o);
+  const Tensor whole = kernels::concat_channels(x);
+  for_real("group_norm", whole.dtype(), [&]<typename T>(T) {
+    oracle(out, whole.data<T>(), gamma.data<T>(), beta.data<T>(), Extents(whole.shape(), o.groups), o);
+  });
 }
 
-void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Concat<Tensor>& parts, const Tensor& gamma,
+void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Concat<Tensor>& x, const Tensor& gamma,
                          const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions& o) {
-  const Tensor x = kernels::concat_channels(parts);
-  const bool parted = parts.b.defined() && (to.dx.a.defined() || to.dx.b.defined());
-  const Tensor dx = parted ? empty_like(x) : to.dx.a;
-  whole_backward({dx, to.dgamma, to.dbeta}, dy, x, gamma, beta, mean, rstd, o);
-  if (parted) kernels::split_channels(to.dx, dx, parts.a.dim(-1));
+  const auto run = use_oracle(dy) ? oracle_of_concatenation : use_double(dy) ? backward<double> : backward<float>;
+  run(to, dy, x, gamma, beta, mean, rstd, o);
 }
 
 }  // namespace stipple::cpu

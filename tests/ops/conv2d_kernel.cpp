@@ -126,6 +126,34 @@ TEST_CASE("every rung of conv2d computes what the oracle does, whatever was in m
     }
 }
 
+// Above all by the matrix product, which reads the two.
+TEST_CASE("conv2d of two inputs is that of their concatenation", "[conv2d]") {
+  const PoisonGuard poison;
+  struct Pair {
+    Dims dims;
+    int64_t first;
+  };
+  for (const auto& [d, first] : {Pair{{3, 7, 5, 33, 17, 1, 1, {}}, 5}, Pair{{1, 28, 28, 64, 32, 1, 1, {}}, 48},
+                                 Pair{{2, 13, 11, 672, 72, 1, 1, {}}, 448}, Pair{{2, 8, 6, 48, 40, 1, 2, {}}, 16},
+                                 Pair{{19, 2, 2, 40, 24, 1, 1, {}}, 24}, Pair{{2, 6, 5, 9, 8, 1, 1, {0, 1, 2, 0}}, 3},
+                                 Pair{{2, 16, 16, 32, 32, 3, 1, Padding::same(1)}, 24}})
+    for (const char* rung : {"oracle", "double", "gemm", "winograd", "fastest"})
+      for (const Dtype dtype : {Dtype::f32, Dtype::f64}) {
+        INFO(rung << ' ' << name_of(dtype) << ' ' << describe(d) << ", the first " << first);
+        const RungGuard guard("CONV2D", rung);
+        const Problem problem(d);
+        const Tensor x = problem.x.to(dtype), weight = problem.weight.to(dtype), bias = problem.bias.to(dtype);
+        const Concat<Tensor> parts{Tensor({d.n, d.h, d.w, first}, dtype), Tensor({d.n, d.h, d.w, d.c - first}, dtype)};
+        kernels::split_channels(parts, x, first);
+        const auto convolved = [&](const Concat<Tensor>& in, int threads) {
+          const ThreadsGuard limit(threads);
+          return kernels::conv2d(in, weight, {bias}, problem.options).y;
+        };
+        CHECK(relative_error(convolved(parts, 1), convolved(x, 1)) < 5e-7);
+        CHECK(same_bits(convolved(parts, 1), convolved(parts, 3)));
+      }
+}
+
 TEST_CASE("the oracle of conv2d in f32 is its f64 rounded", "[conv2d]") {
   const RungGuard guard("CONV2D", "oracle");
   const Problem problem({2, 7, 5, 3, 5, 3, 2, {0, 1, 0, 1}});

@@ -49,6 +49,38 @@ Results oracle_of(const Inputs& in, const GroupNormOptions& o) {
   return run(in, o);
 }
 
+// Two inputs: channels of each. Groups end at the seam, straddle it, and lie all around it; rows that fill no vector;
+// pictures of several pieces, and many images; no channels at all.
+struct PairCase {
+  Shape pixels;
+  int64_t first, second, groups;
+};
+const PairCase kPairs[] = {{{1, 28, 28}, 24, 8, 4},  {{3, 7, 5}, 3, 3, 2},     {{2, 9, 7}, 448, 224, 32},
+                           {{1, 1, 1}, 224, 96, 8},  {{1, 65, 33}, 96, 32, 1}, {{9, 33, 31}, 17, 7, 3},
+                           {{2, 64, 64}, 40, 24, 8}, {{1, 5, 3}, 0, 6, 2},     {{1, 5, 3}, 6, 0, 2}};
+
+Shape with_channels(const Shape& pixels, int64_t channels) { return {pixels[0], pixels[1], pixels[2], channels}; }
+
+Concat<Tensor> parts_of(const Tensor& x, int64_t first) {
+  const Shape pixels(x.shape().begin(), x.shape().end() - 1);
+  const Concat<Tensor> parts{Tensor(with_channels(pixels, first), x.dtype()),
+                             Tensor(with_channels(pixels, x.dim(-1) - first), x.dtype())};
+  kernels::split_channels(parts, x, first);
+  return parts;
+}
+
+// `in`, its x in two; dx is concatenated again.
+Results run_in_two(const Inputs& in, int64_t first, const GroupNormOptions& o, Dtype dtype = Dtype::f32) {
+  const auto to = [&](const Tensor& t) { return t.to(dtype); };
+  const Concat<Tensor> x = parts_of(to(in.x), first), dx{empty_like(x.a), empty_like(x.b)};
+  Results r{kernels::group_norm(x, to(in.gamma), to(in.beta), o), Tensor(), Tensor(in.gamma.shape(), dtype),
+            Tensor(in.beta.shape(), dtype)};
+  kernels::group_norm_backward({dx, {r.dgamma}, {r.dbeta}}, to(in.dy), x, to(in.gamma), to(in.beta), r.out.mean,
+                               r.out.rstd, o);
+  r.dx = kernels::concat_channels(dx);
+  return r;
+}
+
 Results run_on(int threads, const Inputs& in, const GroupNormOptions& o) {
   const ThreadsGuard guard(threads);
   return run(in, o);
@@ -72,6 +104,41 @@ TEST_CASE("group_norm in f32 agrees with its oracle in f64", "[group_norm]") {
       CHECK(relative_error(fast.dgamma, oracle.dgamma) < 1e-5);
       CHECK(relative_error(fast.dbeta, oracle.dbeta) < 2e-6);
     }
+}
+
+TEST_CASE("group_norm over two inputs is that of their concatenation", "[group_norm]") {
+  const PoisonGuard poison;
+  for (const Dtype dtype : {Dtype::f32, Dtype::f64})
+    for (const char* rung : {"oracle", "simd", "double"})
+      for (const auto& [pixels, first, second, groups] : kPairs)
+        for (const bool silu : {false, true}) {
+          INFO(name_of(dtype) << ' ' << rung << ' ' << to_string(pixels) << ' ' << first << " + " << second << " in "
+                              << groups << (silu ? ", SiLU" : ""));
+          const RungGuard guard("GROUP_NORM", rung);
+          const Inputs in(with_channels(pixels, first + second));
+          const GroupNormOptions o{groups, 1e-5, silu};
+          const Results two = run_in_two(in, first, o, dtype), one = run(in, o, dtype);
+          CHECK(relative_error(two.out.y, one.out.y) < 5e-7);
+          CHECK(relative_error(two.out.mean, one.out.mean) < 5e-7);
+          CHECK(relative_error(two.out.rstd, one.out.rstd) < 5e-7);
+          CHECK(relative_error(two.dx, one.dx) < 2e-6);
+          CHECK(relative_error(two.dgamma, one.dgamma) < 2e-6);
+          CHECK(relative_error(two.dbeta, one.dbeta) < 2e-6);
+        }
+}
+
+TEST_CASE("group_norm writes the gradient of either of two inputs alone", "[group_norm]") {
+  const RungGuard guard("GROUP_NORM", GENERATE("oracle", "simd", "double"));
+  const Inputs in({2, 9, 7, 40});
+  const GroupNormOptions o{4, 1e-5, true};  // the third group straddles the seam
+  const Concat<Tensor> x = parts_of(in.x, 24), both = parts_of(run_in_two(in, 24, o).dx, 24);
+  const GroupNormOut out = kernels::group_norm(x, in.gamma, in.beta, o);
+  const auto gradient = [&](const Concat<Tensor>& dx) {
+    kernels::group_norm_backward({dx, {}, {}}, in.dy, x, in.gamma, in.beta, out.mean, out.rstd, o);
+    return dx;
+  };
+  CHECK(same_bits(gradient({empty_like(x.a), {}}).a, both.a));
+  CHECK(same_bits(gradient({{}, empty_like(x.b)}).b, both.b));
 }
 
 TEST_CASE("group_norm in double leaves only the rounding of its results", "[group_norm]") {
@@ -127,6 +194,12 @@ TEST_CASE("group_norm does not depend on the number of threads", "[group_norm]")
     CHECK(same_bits(one.dx, two.dx));
     CHECK(same_bits(one.dgamma, two.dgamma));
     CHECK(same_bits(one.dbeta, two.dbeta));
+    const auto in_two = [&](int threads) {
+      const ThreadsGuard guard(threads);
+      return run_in_two(in, 9, o);
+    };
+    CHECK(same_bits(in_two(1).out.y, in_two(2).out.y));
+    CHECK(same_bits(in_two(1).dx, in_two(2).dx));
   }
 }
 

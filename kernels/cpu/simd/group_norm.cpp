@@ -60,16 +60,15 @@ struct First {
   int64_t count() const { return n; }
 };
 
-// first[c] += sum of a, second[c] += sum of b over a run of rows, where f(offset, column, lanes, a, b) adds the two
-// terms of one row; for `Blocks` vectors of columns from `column` on.
+// first[c] += sum of a, second[c] += sum of b over a run of rows, where f(row, column, lanes, a, b) adds the two terms
+// of one row; for `Blocks` vectors of columns from `column` on.
 template <typename V, int Blocks, typename Some, typename F>
-static inline void sum_run(double* first, double* second, int64_t row, int64_t rows, int64_t columns, int64_t column,
-                           Some lanes, const F& f) {
+static inline void sum_run(double* first, double* second, int64_t row, int64_t rows, int64_t column, Some lanes,
+                           const F& f) {
   constexpr int kCount = Lanes<V>::kCount;
   V sums[Blocks] = {}, others[Blocks] = {};
   for (int64_t r = row; r < row + rows; ++r)
-    for (int b = 0; b < Blocks; ++b)
-      f(r * columns + column + b * kCount, column + b * kCount, lanes, sums[b], others[b]);
+    for (int b = 0; b < Blocks; ++b) f(r, column + b * kCount, lanes, sums[b], others[b]);
   for (int b = 0; b < Blocks; ++b) {
     add_in_double(first + column + b * kCount, sums[b], lanes.count());
     add_in_double(second + column + b * kCount, others[b], lanes.count());
@@ -83,7 +82,7 @@ static inline int64_t sum_vectors(double* first, double* second, int64_t row, in
                                   int64_t column, const F& f) {
   constexpr int kCount = Lanes<V>::kCount;
   for (; column + Blocks * kCount <= columns; column += Blocks * kCount)
-    sum_run<V, Blocks>(first, second, row, rows, columns, column, Whole<V>{}, f);
+    sum_run<V, Blocks>(first, second, row, rows, column, Whole<V>{}, f);
   if constexpr (Blocks > 1) return sum_vectors<V, Blocks / 2>(first, second, row, rows, columns, column, f);
   return column;
 }
@@ -93,19 +92,19 @@ static inline void sum_columns(double* first, double* second, int64_t rows, int6
   for (int64_t row = 0; row < rows; row += kRun) {
     const int64_t run = rows - row < kRun ? rows - row : kRun;
     const int64_t c = sum_vectors<V, kBlock>(first, second, row, run, columns, 0, f);
-    if (c < columns) sum_run<V, 1>(first, second, row, run, columns, c, First<V>{columns - c}, f);
+    if (c < columns) sum_run<V, 1>(first, second, row, run, c, First<V>{columns - c}, f);
   }
 }
 
-// to[i] = f(offset, column, lanes) over the whole matrix
+// to[i] = f(row, column, lanes) over the whole matrix, whose rows lie `step` apart
 template <typename V, typename F>
-static inline void map(float* to, int64_t rows, int64_t columns, const F& f) {
+static inline void map(float* to, int64_t step, int64_t rows, int64_t columns, const F& f) {
   constexpr int kCount = Lanes<V>::kCount;
-  for (int64_t at = 0; at < rows * columns; at += columns) {
+  for (int64_t r = 0; r < rows; ++r, to += step) {
     int64_t c = 0;
-    for (; c + kCount <= columns; c += kCount) store(to + at + c, f(at + c, c, Whole<V>{}));
+    for (; c + kCount <= columns; c += kCount) store(to + c, f(r, c, Whole<V>{}));
     const First<V> rest{columns - c};
-    if (rest.n > 0) rest.put(to + at + c, f(at + c, c, rest));
+    if (rest.n > 0) rest.put(to + c, f(r, c, rest));
   }
 }
 
@@ -115,8 +114,8 @@ using Columns = NormColumns<typename Lanes<V>::Real>;
 template <typename V>
 static void moments(double* sum, double* squares, const float* x, const typename Lanes<V>::Real* shift, int64_t rows,
                     int64_t columns) {
-  sum_columns<V>(sum, squares, rows, columns, [=](int64_t at, int64_t c, auto lanes, V& total, V& total_squares) {
-    const V d = lanes.load(x + at) - lanes.load(shift + c);
+  sum_columns<V>(sum, squares, rows, columns, [=](int64_t r, int64_t c, auto lanes, V& total, V& total_squares) {
+    const V d = lanes.load(x + r * columns + c) - lanes.load(shift + c);
     total += d;
     total_squares += d * d;
   });
@@ -130,48 +129,52 @@ static inline V dz_of(const float* dy, V x, const Columns<V>& k, int64_t c, Some
 }
 
 template <bool Silu, typename V>
-static void forward(float* y, const float* x, const Columns<V>& k, int64_t rows, int64_t columns) {
-  map<V>(y, rows, columns, [=](int64_t at, int64_t c, auto lanes) {
-    const V z = lanes.load(k.scale + c) * (lanes.load(x + at) - lanes.load(k.mean + c)) + lanes.load(k.bias + c);
+static void forward(float* y, int64_t step, const float* x, const Columns<V>& k, int64_t rows, int64_t columns) {
+  map<V>(y, step, rows, columns, [=](int64_t r, int64_t c, auto lanes) {
+    const V z =
+        lanes.load(k.scale + c) * (lanes.load(x + r * columns + c) - lanes.load(k.mean + c)) + lanes.load(k.bias + c);
     return Silu ? z * sigmoid(z) : z;
   });
 }
 
 template <bool Silu, typename V>
-static void sums(double* dz, double* dz_x, const float* dy, const float* x, const Columns<V>& k, int64_t rows,
-                 int64_t columns) {
-  sum_columns<V>(dz, dz_x, rows, columns, [=](int64_t at, int64_t c, auto lanes, V& total, V& total_x) {
-    const V centred = lanes.load(x + at) - lanes.load(k.mean + c);
-    const V d = dz_of<Silu>(dy + at, centred, k, c, lanes);
+static void sums(double* dz, double* dz_x, const float* dy, int64_t step, const float* x, const Columns<V>& k,
+                 int64_t rows, int64_t columns) {
+  sum_columns<V>(dz, dz_x, rows, columns, [=](int64_t r, int64_t c, auto lanes, V& total, V& total_x) {
+    const V centred = lanes.load(x + r * columns + c) - lanes.load(k.mean + c);
+    const V d = dz_of<Silu>(dy + r * step + c, centred, k, c, lanes);
     total += d;
     total_x += d * centred;
   });
 }
 
 template <bool Silu, typename V>
-static void backward(float* dx, const float* dy, const float* x, const Columns<V>& k, int64_t rows, int64_t columns) {
-  map<V>(dx, rows, columns, [=](int64_t at, int64_t c, auto lanes) {
-    const V centred = lanes.load(x + at) - lanes.load(k.mean + c);
-    const V dz = dz_of<Silu>(dy + at, centred, k, c, lanes);
+static void backward(float* dx, const float* dy, int64_t step, const float* x, const Columns<V>& k, int64_t rows,
+                     int64_t columns) {
+  map<V>(dx, columns, rows, columns, [=](int64_t r, int64_t c, auto lanes) {
+    const V centred = lanes.load(x + r * columns + c) - lanes.load(k.mean + c);
+    const V dz = dz_of<Silu>(dy + r * step + c, centred, k, c, lanes);
     return lanes.load(k.scale + c) * dz - lanes.load(k.pull + c) - lanes.load(k.slope + c) * centred;
   });
 }
 
 template <typename V>
-static void either_forward(float* y, const float* x, const Columns<V>& k, int64_t rows, int64_t columns, bool silu) {
-  silu ? forward<true, V>(y, x, k, rows, columns) : forward<false, V>(y, x, k, rows, columns);
+static void either_forward(float* y, int64_t step, const float* x, const Columns<V>& k, int64_t rows, int64_t columns,
+                           bool silu) {
+  silu ? forward<true, V>(y, step, x, k, rows, columns) : forward<false, V>(y, step, x, k, rows, columns);
 }
 
 template <typename V>
-static void either_sums(double* dz, double* dz_x, const float* dy, const float* x, const Columns<V>& k, int64_t rows,
-                        int64_t columns, bool silu) {
-  silu ? sums<true, V>(dz, dz_x, dy, x, k, rows, columns) : sums<false, V>(dz, dz_x, dy, x, k, rows, columns);
+static void either_sums(double* dz, double* dz_x, const float* dy, int64_t step, const float* x, const Columns<V>& k,
+                        int64_t rows, int64_t columns, bool silu) {
+  silu ? sums<true, V>(dz, dz_x, dy, step, x, k, rows, columns)
+       : sums<false, V>(dz, dz_x, dy, step, x, k, rows, columns);
 }
 
 template <typename V>
-static void either_backward(float* dx, const float* dy, const float* x, const Columns<V>& k, int64_t rows,
+static void either_backward(float* dx, const float* dy, int64_t step, const float* x, const Columns<V>& k, int64_t rows,
                             int64_t columns, bool silu) {
-  silu ? backward<true, V>(dx, dy, x, k, rows, columns) : backward<false, V>(dx, dy, x, k, rows, columns);
+  silu ? backward<true, V>(dx, dy, step, x, k, rows, columns) : backward<false, V>(dx, dy, step, x, k, rows, columns);
 }
 
 const GroupNormLoops<float> group_norm = {moments<Vec>, either_forward<Vec>, either_sums<Vec>, either_backward<Vec>};

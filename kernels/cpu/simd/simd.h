@@ -15,18 +15,20 @@ struct NormColumns {
   const Real *pull = nullptr, *slope = nullptr;  // `backward` only
 };
 
-// Over the columns of a [rows, columns] matrix, computed in Real.
+// Over the columns of [rows, columns] matrices, computed in Real. x and dx lie side by side, rows of y and dy `step`
+// floats apart: they may be columns of a wider matrix.
 template <typename Real>
 struct GroupNormLoops {
   // sum += x - shift, squares += (x - shift)^2
   void (*moments)(double* sum, double* squares, const float* x, const Real* shift, int64_t rows, int64_t columns);
   // y = z, or silu(z)
-  void (*forward)(float* y, const float* x, const NormColumns<Real>&, int64_t rows, int64_t columns, bool silu);
+  void (*forward)(float* y, int64_t step, const float* x, const NormColumns<Real>&, int64_t rows, int64_t columns,
+                  bool silu);
   // With dz = dy, or dy silu'(z): sums dz += dz, dz_x += dz (x - mean)
-  void (*sums)(double* dz, double* dz_x, const float* dy, const float* x, const NormColumns<Real>&, int64_t rows,
-               int64_t columns, bool silu);
-  void (*backward)(float* dx, const float* dy, const float* x, const NormColumns<Real>&, int64_t rows, int64_t columns,
-                   bool silu);
+  void (*sums)(double* dz, double* dz_x, const float* dy, int64_t step, const float* x, const NormColumns<Real>&,
+               int64_t rows, int64_t columns, bool silu);
+  void (*backward)(float* dx, const float* dy, int64_t step, const float* x, const NormColumns<Real>&, int64_t rows,
+                   int64_t columns, bool silu);
 };
 
 // One register tile of a matrix product, C = start + sum over runs and steps of A[rows, step] B[step, columns]. A run is a
