@@ -6,12 +6,16 @@
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/launch.h"
 
-// conv2d: the ladder's rungs are in conv2d/. STIPPLE_CONV2D_CUDA=naive|tiled|mma takes one for all.
+// conv2d: the ladder's rungs are in conv2d/. STIPPLE_CONV2D_CUDA=naive|tiled|mma says how high to climb: filters that are
+// too large for mma, which no U-Net has, go to tiled.
 
 namespace stipple::cuda {
 namespace {
 
-std::string_view chosen() { return rung("CONV2D_CUDA", {"naive", "tiled", "mma"}); }
+std::string_view chosen(const Correlation& g) {
+  const std::string_view wanted = rung("CONV2D_CUDA", {"naive", "tiled", "mma"});
+  return wanted == "mma" && !mma::takes(g) ? "tiled" : wanted;
+}
 
 constexpr int kPixels = 512;  // of an image that a block sums
 
@@ -75,7 +79,7 @@ void conv2d(Conv2dOut& out, const Concat<Tensor>& x, const Tensor& weight, const
   if (y.numel() == 0) return;
   check(!e.bias || e.bias.dtype() == Dtype::f32, "conv2d: the bias must be f32 on cuda, got {}", describe(e.bias));
   const Correlation g(concat_shape(x), weight.shape(), y.shape(), o);
-  const std::string_view rung = chosen();
+  const std::string_view rung = chosen(g);
   if (rung == "mma") return mma::conv2d(out, x, weight, e, g, allows_tf32());
   rung == "tiled" ? tiled::conv2d(y, x, weight, e, g) : naive::conv2d(y, x, weight, e, g);
 }
@@ -83,7 +87,7 @@ void conv2d(Conv2dOut& out, const Concat<Tensor>& x, const Tensor& weight, const
 void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, const Conv2dOptions& o) {
   if (dx.numel() == 0) return;
   const Correlation g(dx.shape(), weight.shape(), dy.shape(), o);
-  const std::string_view rung = chosen();
+  const std::string_view rung = chosen(g);
   if (rung == "mma") return mma::conv2d_input_gradient(dx, dy, weight, g, allows_tf32());
   rung == "tiled" ? tiled::conv2d_input_gradient(dx, dy, weight, g) : naive::conv2d_input_gradient(dx, dy, weight, g);
 }
@@ -94,7 +98,7 @@ void conv2d_weight_gradient(const Conv2dGrads& to, const Tensor& dy, const Tenso
   if (!to.dweight.wanted()) return;
   const Grad& dweight = to.dweight;
   const Correlation g(x.shape(), dweight.to.shape(), dy.shape(), o);
-  const std::string_view rung = chosen();
+  const std::string_view rung = chosen(g);
   if (rung == "mma") return mma::conv2d_weight_gradient(dweight, dy, x, g, allows_tf32());
   rung == "tiled" ? tiled::conv2d_weight_gradient(dweight, dy, x, g) : naive::conv2d_weight_gradient(dweight, dy, x, g);
 }

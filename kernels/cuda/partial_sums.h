@@ -10,6 +10,7 @@ __global__ void add_partials_kernel(Put put, const float* __restrict__ partials,
   const int64_t i = global_thread();
   if (i >= n) return;
   float sum = 0;
+#pragma unroll 8  // so many loads under way
   for (int p = 0; p < count; ++p) sum += partials[p * n + i];
   put(i, sum);
 }

@@ -12,19 +12,23 @@
 //   mma_m16n8k8_tf32(d, a, b)    likewise, tf32
 //   ldmatrix_x1, _x2, _x4 (to, row), and _trans: 8x8 matrices of 16-bit elements from shared memory
 //   cp_async<bytes>(shared, global, valid)   a copy of 4, 8 or 16 bytes that goes on behind the kernel's back; bytes
-//                                            from `valid` on become zero
+//                                            from `valid` on become zero. 16 bytes go past L1, unless they are soon
+//                                            wanted again: cp_async<16, Past::nothing>
 //   cp_async_commit()            closes a group of copies
 //   cp_async_wait<n>()           until at most n groups are under way; other threads' copies need a barrier besides
 //   named_barrier(id, threads)   __syncthreads for a part of the block; id from 1 to 15
 //   to_tf32(x), exp2_approximate(x)
 //   kept(x)                      x, in a register: the compiler would work it out again wherever it is needed
 
+namespace stipple::ptx {
+enum class Past { l1, nothing };
+}
+
 #ifndef __CUDACC__
 #include "kernels/emulator/instructions.h"
 
 namespace stipple::ptx {
 
-using emulator::cp_async;
 using emulator::cp_async_commit;
 using emulator::exp2_approximate;
 using emulator::ldmatrix_x1;
@@ -38,6 +42,10 @@ using emulator::mma_m16n8k8_bf16;
 using emulator::mma_m16n8k8_tf32;
 using emulator::to_tf32;
 
+template <int kBytes, Past = Past::l1>
+inline void cp_async(void* shared, const void* global, int valid = kBytes) {
+  emulator::cp_async<kBytes>(shared, global, valid);
+}
 template <int kGroups>
 inline void cp_async_wait() {
   emulator::cp_async_wait(kGroups);
@@ -114,11 +122,11 @@ __device__ inline void ldmatrix_x4_trans(uint32_t (&to)[4], const void* row) {
                : "memory");
 }
 
-// 16 bytes go past L1 (.cg); smaller copies can only go through it (.ca).
-template <int kBytes>
+// Only copies of 16 bytes can go past L1 (.cg).
+template <int kBytes, Past kPast = Past::l1>
 __device__ inline void cp_async(void* shared, const void* global, int valid = kBytes) {
   static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16);
-  if constexpr (kBytes == 16)
+  if constexpr (kBytes == 16 && kPast == Past::l1)
     asm volatile("cp.async.cg.shared.global [%0], [%1], %2, %3;"
                  :
                  : "r"(shared_address(shared)), "l"(global), "n"(kBytes), "r"(valid)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 
 #include "kernels/emulator/block.h"
 #include "kernels/emulator/symbols.h"
@@ -25,14 +26,21 @@ struct Fragments {
 
 template <int kDepth>
 struct Operands {
-  float a[16][kDepth], b[kDepth][8];
+  double a[16][kDepth], b[kDepth][8];  // whose products and few sums are exact
 };
+
+// The f32 next to x towards zero.
+float truncated(double x) {
+  const float nearest = static_cast<float>(x);
+  const bool beyond = std::abs(static_cast<double>(nearest)) > std::abs(x);
+  return beyond ? std::bit_cast<float>(std::bit_cast<uint32_t>(nearest) - 1) : nearest;
+}
 
 // unpack(operands, lane's fragments, g, q) fills in one lane's part of A and B.
 template <int kDepth, typename Unpack>
 void multiply(const Meeting& m, Unpack&& unpack) {
   Operands<kDepth> operands;
-  float c[16][8];
+  double c[16][8];
   for (int l = 0; l < kWarp; ++l) {
     const auto* lane = static_cast<const Fragments*>(m.brought[l]);
     const int g = l / 4, q = l % 4;
@@ -44,7 +52,8 @@ void multiply(const Meeting& m, Unpack&& unpack) {
       for (int j = 0; j < 8; ++j) c[i][j] += operands.a[i][k] * operands.b[k][j];
   for (int l = 0; l < kWarp; ++l)
     for (int r = 0; r < 4; ++r)
-      static_cast<const Fragments*>(m.brought[l])->d[r] = c[l / 4 + 8 * (r >> 1)][2 * (l % 4) + (r & 1)];
+      static_cast<const Fragments*>(m.brought[l])->d[r] =
+          truncated(c[l / 4 + 8 * (r >> 1)][2 * (l % 4) + (r & 1)]);
 }
 
 // Tensor-core instructions and ldmatrix are for whole warps.
@@ -94,7 +103,7 @@ void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b
   whole_warp("mma.m16n8k16.bf16", where, &mine, [](const Meeting& m) {
     multiply<16>(m, [](auto& to, const Fragments& from, int g, int q) {
       for (int r = 0; r < 4; ++r) {
-        float* pair = &to.a[g + 8 * (r & 1)][2 * q + 8 * (r >> 1)];
+        double* pair = &to.a[g + 8 * (r & 1)][2 * q + 8 * (r >> 1)];
         pair[0] = lower(from.a[r]), pair[1] = upper(from.a[r]);
       }
       for (int r = 0; r < 2; ++r) {

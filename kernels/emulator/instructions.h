@@ -10,7 +10,9 @@
 //   B 16x8 bf16   register r: rows 2q + 8 r and the next, column g
 //   B 8x8 tf32    register r: row q + 4 r, column g
 //   C 16x8 f32    register r: row g + 8 (r >> 1), column 2q + (r & 1)
-// Not emulated: how tensor cores round sums. Here products are exact in f32 and summed one after the other.
+// Products are exact and their sum with C is cut off to f32, towards zero: so do tensor cores, whose long sums come out
+// the smaller for it (Fasi et al. 2021, "Numerical behavior of NVIDIA tensor cores"). Not emulated: the few bits that
+// hardware cuts off before it adds.
 
 namespace emulator {
 

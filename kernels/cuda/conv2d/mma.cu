@@ -8,6 +8,7 @@
 #include "kernels/cuda/conv2d/tile_moments.h"
 #include "kernels/cuda/conv2d/tile_of_sums.h"
 #include "kernels/cuda/conv2d/turned_weight.h"
+#include "kernels/cuda/conv2d/whole_chunks.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/cuda/shared_memory.h"
@@ -57,7 +58,8 @@ class Multiplier {
         right_(ptx::kept(chunk_offset(Warp::column() + lane() / 16 * 8 + lane() % 8, lane() / 8 % 2))) {}
 
   __device__ void operator()(float (&sums)[Warp::kHigh][Warp::kWide][4], const std::byte* a, const std::byte* b) const {
-#pragma unroll
+    constexpr int kUnrolled = Precision::kParts > 1 ? 1 : kChunks / 2;  // else fragments of both steps fill the registers
+#pragma unroll kUnrolled
     for (int step = 0; step < kChunks / 2; ++step) {
       uint32_t left[Warp::kHigh][Precision::kParts][4], right[Warp::kWide][Precision::kParts][2];
 #pragma unroll
@@ -77,7 +79,7 @@ class Multiplier {
 #pragma unroll
       for (int i = 0; i < Warp::kHigh; ++i)
 #pragma unroll
-        for (int j = 0; j < Warp::kWide; ++j) Precision::multiply(sums[i][j], left[i], right[j]);
+        for (int j = 0; j < Warp::kWide; ++j) multiply_of_many<Precision>(sums[i][j], left[i], right[j]);
     }
   }
 
@@ -161,15 +163,13 @@ constexpr size_t shared_bytes() {
   return stages > sums ? stages : sums;
 }
 
-// Block (tile, split): y of split i lies i * split_stride elements after the first's.
 // How stages are fetched.
-enum class Fetch { elements, chunks, pixels };
+enum class Fetch { chunks, pixels };
 
 template <typename T, int kColumns, Fetch kFetch>
-using FetcherOf = std::conditional_t<
-    kFetch == Fetch::pixels, PixelFetcher<T, kColumns>,
-    std::conditional_t<kFetch == Fetch::chunks, ChunkFetcher<T, kColumns>, ElementFetcher<T, kColumns>>>;
+using FetcherOf = std::conditional_t<kFetch == Fetch::pixels, PixelFetcher<T, kColumns>, ChunkFetcher<T, kColumns>>;
 
+// Block (tile, split): y of split i lies i * split_stride elements after the first's.
 template <typename Precision, typename Out, int kColumns, Fetch kFetch>
 __global__ void __launch_bounds__(kThreads, 2)
     conv2d_mma_kernel(Out* __restrict__ y, Placement at, int64_t split_stride,
@@ -178,13 +178,13 @@ __global__ void __launch_bounds__(kThreads, 2)
                       MomentsOut moments, Correlation g, int stages_a_split) {
   using T = typename Precision::Element;
   using Warp = WarpTile<kColumns>;
-  constexpr int kStageDepth = kRowBytes / sizeof(T), kStageBytes = (kRows + kColumns) * kRowBytes;
+  using Fetcher = FetcherOf<T, kColumns, kFetch>;
+  constexpr int kStageBytes = (kRows + kColumns) * kRowBytes;
   std::byte* shared = dynamic_shared<std::byte>();
   const int across = (g.filters + kColumns - 1) / kColumns;
   const int row = blockIdx.x / across * kRows, column = blockIdx.x % across * kColumns;
-  const int all = (g.window() + kStageDepth - 1) / kStageDepth, first = blockIdx.y * stages_a_split;
-  const int stages = min(stages_a_split, all - first);
-  FetcherOf<T, kColumns, kFetch> fetch(g, x, weight, row, column, first * kStageDepth);
+  const int first = blockIdx.y * stages_a_split, stages = min(stages_a_split, Fetcher::stages(g) - first);
+  Fetcher fetch(g, x, weight, row, column, first);
   const Multiplier<Precision, kColumns> multiply;
   const auto stage = [&](int i) { return shared + i % kStages * kStageBytes; };
   for (int i = 0; i < kStages - 1; ++i) {
@@ -245,9 +245,8 @@ template <typename Precision, int kColumns, Fetch kFetch>
 void correlate_tiles(Conv2dOut& out, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
                      const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
   using T = typename Precision::Element;
-  constexpr int kStageDepth = kRowBytes / sizeof(T);
   const int tiles = (g.pixels() + kRows - 1) / kRows * ((g.filters + kColumns - 1) / kColumns);
-  const Split split(tiles, (g.window() + kStageDepth - 1) / kStageDepth);
+  const Split split(tiles, FetcherOf<T, kColumns, kFetch>::stages(g));
   const auto start = [&]<typename Out>(Out* to, const Placement& place, const Epilogue<Out>& epilogue,
                                        int64_t split_stride) {
     launch(conv2d_mma_kernel<Precision, Out, kColumns, kFetch>, dim3(tiles, split.count), kThreads,
@@ -268,7 +267,8 @@ void correlate_tiles(Conv2dOut& out, const Placement& at, const Concat<Tensor>& 
 template <typename Precision, Fetch kFetch>
 void correlate_wide(Conv2dOut& out, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
                     const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
-  if (g.filters > 64) return correlate_tiles<Precision, 128, kFetch>(out, at, x, weight, e, g);
+  if constexpr (Precision::kParts == 1)  // two parts of 128 filters do not fit the registers
+    if (g.filters > 64) return correlate_tiles<Precision, 128, kFetch>(out, at, x, weight, e, g);
   correlate_tiles<Precision, 64, kFetch>(out, at, x, weight, e, g);
 }
 
@@ -279,8 +279,8 @@ void correlate(Conv2dOut& out, const Placement& at, const Concat<Tensor>& x, con
   using T = typename Precision::Element;
   if (PixelFetcher<T, 64>::takes(g, x)) return correlate_wide<Precision, Fetch::pixels>(out, at, x, weight, e, g);
   if (x.b.defined()) return correlate<Precision>(out, at, kernels::concat_channels(x), weight, e, g);
-  if (ChunkFetcher<T, 64>::takes(g)) return correlate_wide<Precision, Fetch::chunks>(out, at, x, weight, e, g);
-  correlate_tiles<Precision, 64, Fetch::elements>(out, at, x, weight, e, g);
+  correlate_wide<Precision, Fetch::chunks>(out, at, {in_whole_chunks(x.a)}, in_whole_chunks(weight), e,
+                                           in_whole_chunks(g, x.a.dtype()));
 }
 
 void correlate(Conv2dOut& out, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
@@ -331,6 +331,8 @@ void upsampled_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight
 }
 
 }  // namespace
+
+bool takes(const Correlation& g) { return (g.r + g.scale - 1) * (g.s + g.scale - 1) <= kMostTaps; }
 
 void conv2d(Conv2dOut& out, const Concat<Tensor>& x, const Tensor& weight, const Conv2dEpilogue<Tensor>& e,
             const Correlation& g, bool tf32) {

@@ -4,6 +4,7 @@
 #include "kernels/cuda/conv2d/divisor.h"
 #include "kernels/cuda/conv2d/rungs.h"
 #include "kernels/cuda/conv2d/summed_weight.h"
+#include "kernels/cuda/conv2d/whole_chunks.h"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/cuda/tensor_core.h"
@@ -72,12 +73,11 @@ struct WeightGeometry {
 
 // Fetches a thread's share of every stage, by asynchronous copies of whole chunks: channels and filters come in those.
 template <typename T, int kFilters>
-class WeightChunkFetcher {
- public:
+class WeightFetcher {
   static constexpr int kLength = kChunk / sizeof(T);
-  static bool takes(const Correlation& g) { return g.c % kLength == 0 && g.filters % kLength == 0; }
 
-  __device__ WeightChunkFetcher(const WeightGeometry& geometry, const T* dy, const T* x, int filter, int element,
+ public:
+  __device__ WeightFetcher(const WeightGeometry& geometry, const T* dy, const T* x, int filter, int element,
                                 int first_pixel, int last_pixel)
       : of_(geometry),
         at_(geometry.g, element + x_column()),
@@ -118,41 +118,6 @@ class WeightChunkFetcher {
   int pixel_, dy_left_, x_left_;  // pixels that are left; none where there is no such filter or element
   int dy_place_ = ptx::kept(dy_row() * (kFilters + kPad) + dy_column());
   int x_place_ = ptx::kept(x_row() * (kWindow + kPad) + x_column());
-};
-
-// Likewise for any shape, element by element.
-template <typename T, int kFilters>
-class WeightElementFetcher {
- public:
-  __device__ WeightElementFetcher(const WeightGeometry& geometry, const T* dy, const T* x, int filter, int element,
-                                  int first_pixel, int last_pixel)
-      : of_(geometry), dy_(dy), x_(x), filter_(filter), element_(element), pixel_(first_pixel), last_(last_pixel) {}
-
-  __device__ void operator()(Stage<T, kFilters>& stage) {
-    constexpr int kPixels = Stage<T, kFilters>::kPixels;
-#pragma unroll 1
-    for (int i = threadIdx.x; i < kPixels * kFilters; i += kThreads)
-      stage.dy[i / kFilters][i % kFilters] = upstream(pixel_ + i / kFilters, filter_ + i % kFilters);
-#pragma unroll 1
-    for (int i = threadIdx.x; i < kPixels * kWindow; i += kThreads)
-      stage.x[i / kWindow][i % kWindow] = window(pixel_ + i / kWindow, element_ + i % kWindow);
-    pixel_ += kPixels;
-  }
-
- private:
-  __device__ T upstream(int pixel, int k) const {
-    return pixel < last_ && k < of_.g.filters ? dy_[int64_t{pixel} * of_.g.filters + k] : T(0.f);
-  }
-  __device__ T window(int pixel, int e) const {
-    if (pixel >= last_ || e >= of_.g.window()) return T(0.f);
-    const Element at(of_.g, e);
-    const int of_x = of_.pixel_of_x(pixel, at);
-    return of_x < 0 ? T(0.f) : x_[int64_t{of_x} * of_.g.c + at.c];
-  }
-
-  const WeightGeometry& of_;
-  const T *dy_, *x_;
-  int filter_, element_, pixel_, last_;
 };
 
 // Reads the operands of one step, 32 bytes of pixels, at `pixel` of a stage: bf16 as ldmatrix transposes it. Of f32, a
@@ -231,7 +196,8 @@ template <typename Precision, typename T, int kFilters, int kHigh>
 __device__ void multiply(float (&sums)[kHigh][kWide][4], const StageReader<T, kFilters>& read,
                          const Stage<T, kFilters>& stage) {
   constexpr int kStep = 32 / sizeof(T);
-#pragma unroll
+  constexpr int kUnrolled = Precision::kParts > 1 ? 1 : 2;  // else fragments of both steps fill the registers
+#pragma unroll kUnrolled
   for (int pixel = 0; pixel < 2 * kStep; pixel += kStep) {
     uint32_t filters[kHigh][4], window[kWide][2];
     read.filters(filters, stage, pixel);
@@ -244,7 +210,7 @@ __device__ void multiply(float (&sums)[kHigh][kWide][4], const StageReader<T, kF
       uint32_t left[Precision::kParts][4];
       split<Precision>(left, filters[i]);
 #pragma unroll
-      for (int j = 0; j < kWide; ++j) Precision::multiply(sums[i][j], left, right[j]);
+      for (int j = 0; j < kWide; ++j) multiply_of_many<Precision>(sums[i][j], left, right[j]);
     }
   }
 }
@@ -278,19 +244,18 @@ __device__ void store_sums(float* to, const float (&sums)[kHigh][kWide][4], cons
 }
 
 // Block (tile, split).
-template <typename Precision, int kFilters, bool kWhole>
+template <typename Precision, int kFilters>
 __global__ void __launch_bounds__(kThreads, 2)
     conv2d_weight_mma_kernel(float* __restrict__ partials, const typename Precision::Element* __restrict__ dy,
                              const typename Precision::Element* __restrict__ x, WeightGeometry of, int pixels_a_split) {
   using T = typename Precision::Element;
   using Ring = Stage<T, kFilters>;
-  using Fetcher = std::conditional_t<kWhole, WeightChunkFetcher<T, kFilters>, WeightElementFetcher<T, kFilters>>;
   Ring* ring = dynamic_shared<Ring>();
   const int across = (of.g.window() + kWindow - 1) / kWindow;
   const int filter = blockIdx.x / across * kFilters, element = blockIdx.x % across * kWindow;
   const int first = blockIdx.y * pixels_a_split, last = min(first + pixels_a_split, of.g.pixels());
   const int stages = (last - first + Ring::kPixels - 1) / Ring::kPixels;
-  Fetcher fetch(of, dy, x, filter, element, first, last);
+  WeightFetcher<T, kFilters> fetch(of, dy, x, filter, element, first, last);
   for (int i = 0; i < kStages - 1; ++i) {
     if (i < stages) fetch(ring[i]);
     ptx::cp_async_commit();
@@ -310,26 +275,42 @@ __global__ void __launch_bounds__(kThreads, 2)
 
 constexpr int kManyBlocks = 256, kFewestPixels = 512;  // blocks to aim at; shorter splits do not pay
 
-template <typename Precision, int kFilters, bool kWhole>
-void weight_gradient_tiles(const Grad& dweight, const Tensor& dy, const Tensor& x, const Correlation& g) {
+// The gradient of a weight without the channels and filters that dy and x were widened by.
+struct NarrowerGradient {
+  GradientElement to;
+  int filters, taps, c, wider;
+
+  __device__ void operator()(int64_t i, float sum) const {
+    const int64_t row = i / wider, channel = i % wider;  // row: filter and tap
+    if (channel < c && row < int64_t{filters} * taps) to(row * c + channel, sum);
+  }
+};
+
+// g is of dy and x as they are here, perhaps widened.
+template <typename Precision, int kFilters>
+void weight_gradient_tiles(const NarrowerGradient& to, const Tensor& dy, const Tensor& x, const Correlation& g) {
   using T = typename Precision::Element;
   const int tiles = (g.filters + kFilters - 1) / kFilters * ((g.window() + kWindow - 1) / kWindow);
   const int wanted = std::clamp(kManyBlocks / tiles, 1, std::max(1, g.pixels() / kFewestPixels));
   const int each = (g.pixels() + wanted - 1) / wanted, splits = (g.pixels() + each - 1) / each;
   const int64_t count = int64_t{g.filters} * g.window();
   const Tensor partials({splits, count}, Dtype::f32, dy.device());
-  launch(conv2d_weight_mma_kernel<Precision, kFilters, kWhole>, dim3(tiles, splits), kThreads,
+  launch(conv2d_weight_mma_kernel<Precision, kFilters>, dim3(tiles, splits), kThreads,
          kStages * sizeof(Stage<T, kFilters>), mutable_data<float>(partials), data<T>(dy), data<T>(x),
          WeightGeometry(g), each);
-  add_partials(GradientElement{mutable_data<float>(dweight.to), dweight.add}, data<float>(partials), splits, count);
+  if (g.c == to.c && g.filters == to.filters) return add_partials(to.to, data<float>(partials), splits, count);
+  add_partials(to, data<float>(partials), splits, count);
 }
 
 template <typename Precision>
 void weight_gradient(const Grad& dweight, const Tensor& dy, const Tensor& x, const Correlation& g) {
-  if (!WeightChunkFetcher<typename Precision::Element, 64>::takes(g))
-    return weight_gradient_tiles<Precision, 64, false>(dweight, dy, x, g);
-  if (g.filters > 64) return weight_gradient_tiles<Precision, 128, true>(dweight, dy, x, g);
-  weight_gradient_tiles<Precision, 64, true>(dweight, dy, x, g);
+  const Tensor wide_dy = in_whole_chunks(dy), wide_x = in_whole_chunks(x);
+  Correlation wider = in_whole_chunks(g, x.dtype());
+  wider.filters = static_cast<int>(wide_dy.dim(-1));
+  const NarrowerGradient to{{mutable_data<float>(dweight.to), dweight.add}, g.filters, g.r * g.s, g.c, wider.c};
+  if constexpr (Precision::kParts == 1)  // two parts of 128 filters do not fit the registers
+    if (g.filters > 64) return weight_gradient_tiles<Precision, 128>(to, wide_dy, wide_x, wider);
+  weight_gradient_tiles<Precision, 64>(to, wide_dy, wide_x, wider);
 }
 
 void upsampled_weight_gradient(const Grad& dweight, const Tensor& dy, const Tensor& x, const Correlation& g,

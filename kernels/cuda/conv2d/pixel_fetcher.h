@@ -15,14 +15,16 @@ class PixelFetcher {
     return pixel_for_pixel && x.a.dim(-1) % kLength == 0 && x.b_channels() % kLength == 0;
   }
 
+  __host__ __device__ static int stages(const Correlation& g) { return (g.c + kDepth - 1) / kDepth; }
+
   __device__ PixelFetcher(const Correlation& geometry, const Joined<const T>& x, const T* weight, int row, int column,
-                          int depth)
+                          int stage)
       : g(geometry),
         x_(x),
         place_(ptx::kept(chunk_offset(threadIdx.x / kChunks, threadIdx.x % kChunks))),
         row_(row + threadIdx.x / kChunks),
         column_(column + threadIdx.x / kChunks),
-        channel_(depth + threadIdx.x % kChunks * kLength),
+        channel_(stage * kDepth + threadIdx.x % kChunks * kLength),
         filter_(ptx::kept(weight + int64_t{column_} * g.c)) {
     enter();
   }

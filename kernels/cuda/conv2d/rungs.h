@@ -22,6 +22,7 @@ void conv2d_weight_gradient(const Grad& dweight, const Tensor& dy, const Tensor&
 
 // On tensor cores. f32 goes through them in three tf32 products, or in one where `tf32`.
 namespace mma {
+bool takes(const Correlation&);  // filters of up to 16 taps; upsampling counts one more a side
 void conv2d(Conv2dOut& out, const Concat<Tensor>& x, const Tensor& weight, const Conv2dEpilogue<Tensor>&,
             const Correlation&, bool tf32);
 void conv2d_input_gradient(Tensor& dx, const Tensor& dy, const Tensor& weight, const Correlation&, bool tf32);

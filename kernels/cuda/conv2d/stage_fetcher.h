@@ -12,6 +12,7 @@ namespace stipple::cuda::mma {
 
 constexpr int kRows = 128;
 constexpr int kChunk = 16, kChunks = 4, kRowBytes = kChunk * kChunks;  // of a stage
+constexpr int kMostTaps = 16;
 constexpr int kRowsAtOnce = kThreads / kChunks;                        // that the block fetches, a chunk a thread
 
 // Where a chunk lies in a tile, in bytes.
@@ -35,54 +36,50 @@ struct Window {
   __device__ int64_t offset(const Correlation& g) const { return ((int64_t{image} * g.h + h) * g.w + w) * g.c; }
 };
 
-// Fetches a thread's share of every stage, by asynchronous copies of whole chunks. For channels in whole chunks, at
-// least as many as a stage is deep, and at most 31 taps: which of them lie inside the picture is one bit each, found
-// once, and all of a thread's rows are at the same distance from where their windows begin: an address is one
-// instruction. Where nothing is to be copied it may be anywhere.
+// Fetches a thread's share of every stage, by asynchronous copies of whole chunks. A stage is 64 bytes of channels of one
+// tap; taps go by before the next channels come, so that the pixels that one tap has brought are still in L1 when the
+// next wants most of them again: x comes from L2 about once instead of once a tap. For channels in whole chunks and at
+// most 31 taps: which of them lie inside the picture is one bit each, found once, and all of a thread's rows are at the
+// same distance from where their windows begin: an address is one instruction. Where nothing is to be copied it may be
+// anywhere.
 template <typename T, int kColumns>
 class ChunkFetcher {
  public:
   static constexpr int kDepth = kRowBytes / sizeof(T);  // of a stage
-  static constexpr int kMostTaps = 31;
-  static bool takes(const Correlation& g) {
-    return g.c % (kChunk / sizeof(T)) == 0 && g.c >= kDepth && g.r * g.s <= kMostTaps;
-  }
+  __host__ __device__ static int stages(const Correlation& g) { return g.r * g.s * ((g.c + kDepth - 1) / kDepth); }
 
   __device__ ChunkFetcher(const Correlation& geometry, const Joined<const T>& x, const T* weight, int row, int column,
-                          int depth)
+                          int stage)
       : g(geometry), x_(x.a), place_(ptx::kept(chunk_offset(threadIdx.x / kChunks, threadIdx.x % kChunks))) {
-    const int e = depth + threadIdx.x % kChunks * (kChunk / static_cast<int>(sizeof(T)));
+    const int taps = max(1, g.r * g.s), tap = stage % taps;  // no taps: no stages either
     row += threadIdx.x / kChunks, column += threadIdx.x / kChunks;
-    tap_ = 1u << (e / g.c), c_ = e % g.c;
-    for (int r = 1; r < g.r; ++r) row_begins_ |= 1u << (r * g.s);
-    along_window_ = e / (g.s * g.c) * g.w * g.c + e % (g.s * g.c), along_filter_ = e;
+    tap_ = 1u << tap;
+    channel_ = stage / taps * kDepth + threadIdx.x % kChunks * (kChunk / static_cast<int>(sizeof(T)));
+    for (int r = 1; r <= g.r; ++r) row_begins_ |= 1u << (r * g.s);
+    along_window_ = (tap / max(1, g.s) * g.w + tap % max(1, g.s)) * g.c + channel_;
 #pragma unroll
     for (int i = 0; i < kPixels; ++i) {
       const Window window(g, row + i * kRowsAtOnce);
       window_[i] = ptx::kept(x_ + window.offset(g));
-      inside_[i] = taps_inside(window);
+      inside_[i / 2] |= taps_inside(window) << i % 2 * kMostTaps;
     }
-#pragma unroll
-    for (int i = 0; i < kFilters; ++i) {
-      filter_[i] = ptx::kept(weight + int64_t{column + i * kRowsAtOnce} * g.window());
-      filter_exists_[i] = column + i * kRowsAtOnce < g.filters ? (1u << (g.r * g.s)) - 1 : 0;
-    }
+    filter_ = weight + int64_t{column} * g.window() + tap * g.c + channel_;
+    filters_left_ = g.filters - column;
+    end_if_done();
   }
 
   // Starts the copies of the next stage.
   __device__ void operator()(std::byte* a, std::byte* b) {
-    if (c_ >= g.c) enter_tap();
 #pragma unroll
-    for (int i = 0; i < kPixels; ++i) {
-      const bool inside = inside_[i] & tap_;
-      ptx::cp_async<kChunk>(a + place_ + i * kRowsAtOnce * kRowBytes, window_[i] + along_window_, inside ? kChunk : 0);
-    }
+    for (int i = 0; i < kPixels; ++i)
+      ptx::cp_async<kChunk, ptx::Past::nothing>(a + place_ + i * kRowsAtOnce * kRowBytes, window_[i] + along_window_,
+                                                inside_[i / 2] & tap_ << i % 2 * kMostTaps ? kChunk : 0);
 #pragma unroll
-    for (int i = 0; i < kFilters; ++i) {
-      const bool inside = filter_exists_[i] & tap_;
-      ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes, filter_[i] + along_filter_, inside ? kChunk : 0);
-    }
-    c_ += kDepth, along_window_ += kDepth, along_filter_ += kDepth;
+    for (int i = 0; i < kFilters; ++i)
+      ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes,
+                            filter_ + i * kRowsAtOnce * g.window(),
+                            i * kRowsAtOnce < filters_left_ ? kChunk : 0);
+    go_on();
   }
 
  private:
@@ -95,61 +92,34 @@ class ChunkFetcher {
     return taps;
   }
 
-  // Within a row of the window x lies without gaps; behind the last tap no bit is set.
-  __device__ void enter_tap() {
-    c_ -= g.c, tap_ <<= 1;
+  // To the next tap; behind the last one to the first, of the next channels.
+  __device__ void go_on() {
+    tap_ <<= 1, along_window_ += g.c, filter_ += g.c;
     if (tap_ & row_begins_) along_window_ += (g.w - g.s) * g.c;
+    if (tap_ >> g.r * g.s == 0) return;
+    tap_ = 1, channel_ += kDepth;
+    along_window_ += kDepth - g.r * g.w * g.c, filter_ += kDepth - g.window();
+    end_if_done();
+  }
+  // Behind the last channel nothing is inside.
+  __device__ void end_if_done() {
+    if (channel_ < g.c) return;
+    filters_left_ = 0;
+#pragma unroll
+    for (int i = 0; i < kPixels / 2; ++i) inside_[i] = 0;
   }
 
   const Correlation& g;
   const T* x_;
-  int place_;                        // of its chunk in a tile
-  uint32_t tap_;                     // the bit of the tap it has reached,
-  int c_;                            // and how far it is in the tap
-  int along_window_, along_filter_;  // elements from where these begin
-  uint32_t row_begins_ = 0;          // the taps with which rows of the window begin
-  const T* window_[kPixels];         // may begin outside the picture: nothing is read there
-  uint32_t inside_[kPixels];
-  const T* filter_[kFilters];
-  uint32_t filter_exists_[kFilters];
-};
-
-// Likewise for any shape, element by element.
-template <typename T, int kColumns>
-class ElementFetcher {
- public:
-  __device__ ElementFetcher(const Correlation& geometry, const Joined<const T>& x, const T* weight, int row, int column,
-                            int depth)
-      : g(geometry), x_(x.a), weight_(weight), row_(row), column_(column), depth_(depth) {}
-
-  __device__ void operator()(std::byte* a, std::byte* b) {
-    const int chunk = threadIdx.x % kChunks, e = depth_ + chunk * kLength;
-#pragma unroll 1  // the few registers beside the sums do not bear more
-    for (int row = threadIdx.x / kChunks; row < kRows; row += kRowsAtOnce)
-      fetch_window(reinterpret_cast<T*>(a + chunk_offset(row, chunk)), Window(g, row_ + row), e);
-#pragma unroll 1
-    for (int column = threadIdx.x / kChunks; column < kColumns; column += kRowsAtOnce)
-      fetch_filter(reinterpret_cast<T*>(b + chunk_offset(column, chunk)), column_ + column, e);
-    depth_ += kChunks * kLength;
-  }
-
- private:
-  static constexpr int kLength = kChunk / sizeof(T);
-
-  __device__ void fetch_window(T* to, const Window& window, int e) const {
-    for (int j = 0; j < kLength; ++j, ++e) {
-      const int c = e % g.c, s = e / g.c % max(1, g.s), r = e / g.c / max(1, g.s);
-      to[j] = r < g.r && window.sees(g, r, s) ? x_[window.offset(g) + (int64_t{r} * g.w + s) * g.c + c] : T(0.f);
-    }
-  }
-  __device__ void fetch_filter(T* to, int filter, int e) const {
-    for (int j = 0; j < kLength; ++j, ++e)
-      to[j] = filter < g.filters && e < g.window() ? weight_[int64_t{filter} * g.window() + e] : T(0.f);
-  }
-
-  const Correlation& g;
-  const T *x_, *weight_;
-  int row_, column_, depth_;
+  int place_;                 // of its chunk in a tile
+  uint32_t tap_;              // the bit of the tap it has reached,
+  int channel_;               // and the channel
+  int along_window_;          // elements from where it begins
+  uint32_t row_begins_ = 0;   // the taps with which rows of the window begin, and the one behind the last
+  const T* window_[kPixels];  // may begin outside the picture: nothing is read there
+  uint32_t inside_[kPixels / 2] = {};  // a bit a tap, two pixels in one
+  const T* filter_;  // where it has reached the first of its filters
+  int filters_left_;
 };
 
 }  // namespace stipple::cuda::mma

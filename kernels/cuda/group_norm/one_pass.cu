@@ -14,13 +14,13 @@
 //         8 bytes a channel of an image besides.
 // Reaches every sector once, in loads and stores as few as can be; 1.00 of compulsory DRAM traffic behind a modelled L2
 //         (32x32x128 and 16x16x256, f32 and bf16, `stipple profile`). No spills, 115 (sm_80) and 122 (sm_90a) registers.
-// Tried   launch bounds without "1 block": ptxas aims at 64 registers and spills 4 to 28 bytes in four kernels.
+// Tried   blocks of 512 threads, one a multiprocessor: it either reads or writes.
 //         Keeping dz instead of dy would save the second exponential, but not in bf16, which would round it.
 
 namespace stipple::cuda::one_pass {
 namespace {
 
-constexpr int kMostThreads = 512;
+constexpr int kMostThreads = 256;
 constexpr int kFill = 128;              // blocks that keep a GPU busy
 constexpr int kComfortable = 64 << 10;  // bytes kept by a block that leave a multiprocessor room for another
 constexpr int kSmall = 16 << 10;        // elements few enough for a block among idle ones
@@ -62,7 +62,7 @@ bool worth_it(const std::optional<Tiling>& t) {
 }
 
 template <typename T, int kVector>
-__global__ __launch_bounds__(kMostThreads, 1) void group_norm_one_pass_kernel(
+__global__ __launch_bounds__(kMostThreads, 2) void group_norm_one_pass_kernel(
     T* __restrict__ y, float* __restrict__ means, float* __restrict__ rstds, Joined<const T> x,
     const float* __restrict__ gamma, const float* __restrict__ beta, Tiling t, float eps, bool silu) {
   const Place<kVector> at{t};
@@ -88,7 +88,7 @@ __global__ __launch_bounds__(kMostThreads, 1) void group_norm_one_pass_kernel(
 }
 
 template <typename T, int kVector>
-__global__ __launch_bounds__(kMostThreads, 1) void group_norm_one_pass_backward_kernel(
+__global__ __launch_bounds__(kMostThreads, 2) void group_norm_one_pass_backward_kernel(
     Joined<T> dx, float* __restrict__ image_sums, const T* __restrict__ dy, Joined<const T> x,
     const float* __restrict__ gamma, const float* __restrict__ beta, const float* __restrict__ means,
     const float* __restrict__ rstds, Tiling t, bool silu) {

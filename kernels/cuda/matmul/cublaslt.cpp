@@ -14,13 +14,14 @@
 // Idea    cuBLASLt counts columns first: it is asked for c^T = op(b)^T op(a)^T, whose operands and result lie just as
 //         ours do. Its first choice of algorithm is kept for each shape; the choice, and so the bits, stay the same from
 //         run to run.
-// Costs   a workspace of 32 MiB while a product is under way, what NVIDIA advises for Hopper.
+// Costs   what its algorithm asks for as a workspace, of the 32 MiB that NVIDIA advises for Hopper, while a product is
+//         under way.
 // Tried   a bf16 result with a bias in f32: not among its epilogues, so the bias is rounded first.
 
 namespace stipple::cuda::cublaslt {
 namespace {
 
-constexpr int64_t kWorkspace = 32 << 20;
+constexpr uint64_t kMostWorkspace = 32 << 20;  // bytes
 
 void check_call(cublasStatus_t status, const char* what) {
   check(status == CUBLAS_STATUS_SUCCESS, "cublaslt: {}: {}", what, cublasLtGetStatusString(status));
@@ -85,7 +86,7 @@ struct Preference {
 
   Preference(const Tensor& first, const Tensor& second, const Tensor& result) {
     check_call(cublasLtMatmulPreferenceCreate(&is), "preference");
-    set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(kWorkspace));
+    set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kMostWorkspace);
     set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment(first));
     set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment(second));
     set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment(result));
@@ -111,21 +112,21 @@ struct Call {
   Call(const Grad& c, const MatmulOperand& a, const MatmulOperand& b, const Tensor& bias)
       : product(a, b, bias), first(b.of), second(a.of), result(c.to), preference(b.of, a.of, c.to) {}
 
-  cublasLtMatmulAlgo_t best() const {
+  cublasLtMatmulHeuristicResult_t best() const {
     cublasLtMatmulHeuristicResult_t found;
     int count = 0;
     check_call(cublasLtMatmulAlgoGetHeuristic(handle(), product.is, first.is, second.is, result.is, result.is,
                                               preference.is, 1, &found, &count),
                "choice of an algorithm");
     check(count > 0, "cublaslt: has no algorithm for this product; STIPPLE_MATMUL_CUDA=mma takes ours");
-    return found.algo;
+    return found;
   }
 };
 
 using Key = std::tuple<int, int, int, Dtype, Dtype, Transpose, Transpose, bool, bool, uint32_t, uint32_t, uint32_t>;
 
-const cublasLtMatmulAlgo_t& algorithm(const Key& key, const Call& call) {
-  static std::map<Key, cublasLtMatmulAlgo_t> known;
+const cublasLtMatmulHeuristicResult_t& choice(const Key& key, const Call& call) {
+  static std::map<Key, cublasLtMatmulHeuristicResult_t> known;
   const auto found = known.find(key);
   return found != known.end() ? found->second : known.emplace(key, call.best()).first->second;
 }
@@ -138,11 +139,12 @@ void matmul(const Grad& c, const MatmulOperand& a, const MatmulOperand& b, const
   const Call call(c, a, b, like_result);
   const Key key(size.rows, size.columns, size.depth, a.of.dtype(), c.to.dtype(), a.transpose, b.transpose,
                 static_cast<bool>(bias), allows_tf32(), alignment(a.of), alignment(b.of), alignment(c.to));
-  const Tensor workspace({kWorkspace}, Dtype::u8, Device::cuda);
+  const cublasLtMatmulHeuristicResult_t& chosen = choice(key, call);
+  const Tensor workspace({static_cast<int64_t>(chosen.workspaceSize)}, Dtype::u8, Device::cuda);
   const float alpha = 1, beta = c.add ? 1 : 0;
   check_call(cublasLtMatmul(handle(), call.product.is, &alpha, b.of.bytes(), call.first.is, a.of.bytes(),
                             call.second.is, &beta, c.to.bytes(), call.result.is, c.to.mutable_bytes(), call.result.is,
-                            &algorithm(key, call), workspace.mutable_bytes(), kWorkspace, stream()),
+                            &chosen.algo, workspace.mutable_bytes(), chosen.workspaceSize, stream()),
              "product");
 }
 
