@@ -37,20 +37,23 @@
 namespace stipple::cuda::mma {
 namespace {
 
-constexpr int kStages = 4, kWarps = kThreads / 32;
-// How the block's warps share the tile.
-template <int kColumns>
+constexpr int kStages = 4;
+// How the block's warps share the tile: 32 columns each, or 64 in bf16, where what is read of shared memory for a product
+// is what counts.
+template <typename Precision, int kColumns>
 struct WarpTile {
-  static constexpr int kAcross = kColumns / 32, kDown = kWarps / kAcross;  // warps
-  static constexpr int kHigh = kRows / kDown / 16, kWide = 32 / 8;         // fragments of a warp
+  static constexpr bool kLarge = std::is_same_v<Precision, Bf16> && kColumns == 128;
+  static constexpr int kOwn = kLarge ? 64 : 32, kThreads = kLarge ? 128 : 256;
+  static constexpr int kAcross = kColumns / kOwn, kDown = kThreads / 32 / kAcross;  // warps
+  static constexpr int kHigh = kRows / kDown / 16, kWide = kOwn / 8;                // fragments of a warp
   __device__ static int row() { return threadIdx.x / 32 / kAcross * (kRows / kDown); }
-  __device__ static int column() { return threadIdx.x / 32 % kAcross * 32; }
+  __device__ static int column() { return threadIdx.x / 32 % kAcross * kOwn; }
 };
 
 // sums += stages' products, each in two steps of 32 bytes of depth.
 template <typename Precision, int kColumns>
 class Multiplier {
-  using Warp = WarpTile<kColumns>;
+  using Warp = WarpTile<Precision, kColumns>;
 
  public:
   __device__ Multiplier()
@@ -88,29 +91,29 @@ class Multiplier {
 };
 
 // Sums begin with what all pixels of a filter get: a lane reads the few it has once, in whole sectors.
-template <int kColumns, int kHigh, int kWide>
+template <typename Warp, int kHigh, int kWide>
 __device__ void begin_with_bias(float (&sums)[kHigh][kWide][4], const float* bias, int left) {
 #pragma unroll
   for (int j = 0; j < kWide; ++j)
 #pragma unroll
     for (int k = 0; k < 2; ++k) {
-      const int filter = WarpTile<kColumns>::column() + j * 8 + fragment_column() + k;
+      const int filter = Warp::column() + j * 8 + fragment_column() + k;
       const float first = filter < left ? bias[filter] : 0;
 #pragma unroll
       for (int i = 0; i < kHigh; ++i) sums[i][j][k] = sums[i][j][2 + k] = first;
     }
 }
 
-template <int kColumns, int kHigh, int kWide>
+template <typename Warp, int kColumns, int kHigh, int kWide>
 __device__ void stage_sums(const TileOfSums<kColumns>& tile, const float (&sums)[kHigh][kWide][4]) {
-  using Warp = WarpTile<kColumns>;
 #pragma unroll
   for (int i = 0; i < kHigh; ++i)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      float* to = tile.at(Warp::row() + i * 16 + half * 8 + fragment_row(), Warp::column() + fragment_column());
+      const int row = Warp::row() + i * 16 + half * 8 + fragment_row(), column = Warp::column() + fragment_column();
 #pragma unroll
-      for (int j = 0; j < kWide; ++j) store_pair(to + j * 8, sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
+      for (int j = 0; j < kWide; ++j)
+        store_pair(tile.at(row, column + j * 8), sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
     }
 }
 
@@ -132,13 +135,13 @@ __device__ void put_back(const TileOfSums<kColumns>& tile, int row, int column, 
 
 // From shared memory to y, 16 bytes a thread where filters come in whole chunks; what y has then got goes back where
 // moments are taken of it.
-template <typename Out, int kColumns>
+template <int kBlock, typename Out, int kColumns>
 __device__ void store_results(Out* y, const Placement& at, const Correlation& g, const Epilogue<Out>& epilogue,
                               const TileOfSums<kColumns>& tile, int row, int column, bool back) {
   constexpr int kLength = kChunk / sizeof(Out), kAcross = kColumns / kLength;
   const int c = threadIdx.x % kAcross * kLength, filter = column + c, left = g.filters - filter;
   if (left <= 0) return;
-  for (int r = threadIdx.x / kAcross; r < kRows && row + r < g.pixels(); r += kThreads / kAcross) {
+  for (int r = threadIdx.x / kAcross; r < kRows && row + r < g.pixels(); r += kBlock / kAcross) {
     const int64_t offset = at(g, row + r) + filter;
     Out* to = y + offset;
     if (g.filters % kLength == 0) {
@@ -166,19 +169,20 @@ constexpr size_t shared_bytes() {
 // How stages are fetched.
 enum class Fetch { chunks, pixels };
 
-template <typename T, int kColumns, Fetch kFetch>
-using FetcherOf = std::conditional_t<kFetch == Fetch::pixels, PixelFetcher<T, kColumns>, ChunkFetcher<T, kColumns>>;
+template <typename Precision, int kColumns, Fetch kFetch, typename T = typename Precision::Element,
+          int kBlock = WarpTile<Precision, kColumns>::kThreads>
+using FetcherOf =
+    std::conditional_t<kFetch == Fetch::pixels, PixelFetcher<T, kColumns, kBlock>, ChunkFetcher<T, kColumns, kBlock>>;
 
 // Block (tile, split): y of split i lies i * split_stride elements after the first's.
 template <typename Precision, typename Out, int kColumns, Fetch kFetch>
-__global__ void __launch_bounds__(kThreads, 2)
+__global__ void __launch_bounds__(WarpTile<Precision, kColumns>::kThreads, 2)
     conv2d_mma_kernel(Out* __restrict__ y, Placement at, int64_t split_stride,
                       Joined<const typename Precision::Element> x,
                       const typename Precision::Element* __restrict__ weight, Epilogue<Out> epilogue,
                       MomentsOut moments, Correlation g, int stages_a_split) {
-  using T = typename Precision::Element;
-  using Warp = WarpTile<kColumns>;
-  using Fetcher = FetcherOf<T, kColumns, kFetch>;
+  using Warp = WarpTile<Precision, kColumns>;
+  using Fetcher = FetcherOf<Precision, kColumns, kFetch>;
   constexpr int kStageBytes = (kRows + kColumns) * kRowBytes;
   std::byte* shared = dynamic_shared<std::byte>();
   const int across = (g.filters + kColumns - 1) / kColumns;
@@ -192,7 +196,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     ptx::cp_async_commit();
   }
   float sums[Warp::kHigh][Warp::kWide][4] = {};
-  if (epilogue.bias) begin_with_bias<kColumns>(sums, epilogue.bias + column, g.filters - column);
+  if (epilogue.bias) begin_with_bias<Warp>(sums, epilogue.bias + column, g.filters - column);
   for (int i = 0; i < stages; ++i) {
     ptx::cp_async_wait<kStages - 2>();
     __syncthreads();  // stage i has come for everybody, and everybody is done with stage i - 1
@@ -203,10 +207,10 @@ __global__ void __launch_bounds__(kThreads, 2)
   }
   __syncthreads();
   const TileOfSums<kColumns> tile{reinterpret_cast<float*>(shared)};
-  stage_sums(tile, sums);
+  stage_sums<Warp>(tile, sums);
   __syncthreads();
   epilogue.bias = nullptr;  // the sums have it
-  store_results(y + blockIdx.y * split_stride, at, g, epilogue, tile, row, column, moments.to);
+  store_results<Warp::kThreads>(y + blockIdx.y * split_stride, at, g, epilogue, tile, row, column, moments.to);
   if (!moments.to) return;
   __syncthreads();
   moments.take<kRows>(g, tile, row, column);
@@ -246,10 +250,10 @@ void correlate_tiles(Conv2dOut& out, const Placement& at, const Concat<Tensor>& 
                      const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
   using T = typename Precision::Element;
   const int tiles = (g.pixels() + kRows - 1) / kRows * ((g.filters + kColumns - 1) / kColumns);
-  const Split split(tiles, FetcherOf<T, kColumns, kFetch>::stages(g));
+  const Split split(tiles, FetcherOf<Precision, kColumns, kFetch>::stages(g));
   const auto start = [&]<typename Out>(Out* to, const Placement& place, const Epilogue<Out>& epilogue,
                                        int64_t split_stride) {
-    launch(conv2d_mma_kernel<Precision, Out, kColumns, kFetch>, dim3(tiles, split.count), kThreads,
+    launch(conv2d_mma_kernel<Precision, Out, kColumns, kFetch>, dim3(tiles, split.count), WarpTile<Precision, kColumns>::kThreads,
            shared_bytes<kColumns>(), to, place, split_stride, joined<T>(x), data<T>(weight), epilogue,
            MomentsOut{mutable_data<float>(out.moments)}, g, split.stages);
   };
@@ -277,7 +281,7 @@ void correlate(Conv2dOut& out, const Placement& at, const Concat<Tensor>& x, con
                const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
   if (g.pixels() == 0 || g.filters == 0) return;
   using T = typename Precision::Element;
-  if (PixelFetcher<T, 64>::takes(g, x)) return correlate_wide<Precision, Fetch::pixels>(out, at, x, weight, e, g);
+  if (PixelFetcher<T, 64, 256>::takes(g, x)) return correlate_wide<Precision, Fetch::pixels>(out, at, x, weight, e, g);
   if (x.b.defined()) return correlate<Precision>(out, at, kernels::concat_channels(x), weight, e, g);
   correlate_wide<Precision, Fetch::chunks>(out, at, {in_whole_chunks(x.a)}, in_whole_chunks(weight), e,
                                            in_whole_chunks(g, x.a.dtype()));

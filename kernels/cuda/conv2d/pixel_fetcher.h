@@ -6,8 +6,10 @@ namespace stipple::cuda::mma {
 
 // Fetches stages of a convolution with 1x1 filters, where a pixel of y sees the same pixel of x: the channels of one
 // tensor, or those of two, one after the other. For channels in whole chunks.
-template <typename T, int kColumns>
+template <typename T, int kColumns, int kBlock>
 class PixelFetcher {
+  static constexpr int kRowsAtOnce = kBlock / kChunks;  // that the block's threads fetch, a chunk each
+
  public:
   static bool takes(const Correlation& g, const Concat<Tensor>& x) {
     const bool pixel_for_pixel =

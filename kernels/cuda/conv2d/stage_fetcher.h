@@ -13,7 +13,6 @@ namespace stipple::cuda::mma {
 constexpr int kRows = 128;
 constexpr int kChunk = 16, kChunks = 4, kRowBytes = kChunk * kChunks;  // of a stage
 constexpr int kMostTaps = 16;
-constexpr int kRowsAtOnce = kThreads / kChunks;                        // that the block fetches, a chunk a thread
 
 // Where a chunk lies in a tile, in bytes.
 __device__ inline int chunk_offset(int row, int chunk) {
@@ -42,8 +41,10 @@ struct Window {
 // most 31 taps: which of them lie inside the picture is one bit each, found once, and all of a thread's rows are at the
 // same distance from where their windows begin: an address is one instruction. Where nothing is to be copied it may be
 // anywhere.
-template <typename T, int kColumns>
+template <typename T, int kColumns, int kBlock>
 class ChunkFetcher {
+  static constexpr int kRowsAtOnce = kBlock / kChunks;  // that the block's threads fetch, a chunk each
+
  public:
   static constexpr int kDepth = kRowBytes / sizeof(T);  // of a stage
   __host__ __device__ static int stages(const Correlation& g) { return g.r * g.s * ((g.c + kDepth - 1) / kDepth); }

@@ -14,18 +14,24 @@ struct MomentsOut {
   // Statistician 37, eq. 1.7).
   template <int kRows, int kColumns>
   __device__ void take(const Correlation& g, const TileOfSums<kColumns>& tile, int row, int column) const {
-    const int c = threadIdx.x % kColumns, begin = threadIdx.x / kColumns * Pieces::kPixels;
-    const int end = min(begin + Pieces::kPixels, g.pixels() - row);
-    if (begin >= kRows || column + c >= g.filters) return;
-    const int image_pixels = g.rows * g.columns;
-    for (int first = begin; first < end;) {
-      const int image = (row + first) / image_pixels, last = min(end, (image + 1) * image_pixels - row);
-      put<TileOfSums<kColumns>::kPitch>(g, tile.at(first, c), last - first, image, (row + begin) / Pieces::kPixels, column + c);
-      first = last;
-    }
+    const int c = threadIdx.x % kColumns, apart = static_cast<int>(blockDim.x) / kColumns * Pieces::kPixels;
+    if (column + c >= g.filters) return;
+    for (int begin = threadIdx.x / kColumns * Pieces::kPixels; begin < kRows; begin += apart)
+      take_piece(g, tile, row, begin, c, column + c);
   }
 
  private:
+  // Of the pixels from `begin` on; a piece may belong to several images.
+  template <int kColumns>
+  __device__ void take_piece(const Correlation& g, const TileOfSums<kColumns>& tile, int row, int begin, int c,
+                             int filter) const {
+    const int end = min(begin + Pieces::kPixels, g.pixels() - row), image_pixels = g.rows * g.columns;
+    for (int first = begin; first < end;) {
+      const int image = (row + first) / image_pixels, last = min(end, (image + 1) * image_pixels - row);
+      put<TileOfSums<kColumns>::kPitch>(g, tile.at(first, c), last - first, image, (row + begin) / Pieces::kPixels, filter);
+      first = last;
+    }
+  }
   template <int kPitch>
   __device__ void put(const Correlation& g, const float* values, int count, int image, int piece, int filter) const {
     const float each = 1.f / static_cast<float>(count);
