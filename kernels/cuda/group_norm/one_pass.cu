@@ -13,8 +13,10 @@
 // Costs   forward x read and y written once; backward dy and x read and dx written once. Gradients of weight and bias:
 //         8 bytes a channel of an image besides.
 // Reaches every sector once, in loads and stores as few as can be; 1.00 of compulsory DRAM traffic behind a modelled L2
-//         (32x32x128 and 16x16x256, f32 and bf16, `stipple profile`). No spills, 115 (sm_80) and 122 (sm_90a) registers.
-// Tried   launch bounds without "1 block": ptxas aims at 64 registers and spills 4 to 28 bytes in four kernels.
+//         (32x32x128 and 16x16x256, f32 and bf16, `stipple profile`). No spills; 512 threads of 71 registers (bf16; f32
+//         56) and backward 121 (78) leave a multiprocessor room for one block, of f32 forward for two.
+// Tried   launch bounds without "1 block": ptxas aims at 64 registers and spills 4 to 28 bytes in four kernels; two blocks
+//         of the forward kernel alone: 8 bytes.
 //         Keeping dz instead of dy would save the second exponential, but not in bf16, which would round it.
 
 namespace stipple::cuda::one_pass {
