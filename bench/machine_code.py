@@ -85,6 +85,9 @@ def triton_rows(architecture: int) -> list[str]:
             (f"Triton dq {label}, heads of 64", triton.attention_query_gradient, 4, 2, staying_queries),
             (f"Triton dk, dv {label}, heads of 64", triton.attention_key_gradients, 4, 2, staying_keys),
         ]
+        if precision != "tf32x3":  # wider heads, in blocks of few registers
+            made += [(f"Triton attention {label}, heads of {width}", triton.attention, 8, 2, head | {"WIDTH": width, "KEYS": keys})
+                     for width, keys in [(128, 64), (256, 32)]]  # fmt: skip
         for name, kernel, warps, stages, constants in made:
             file = triton.compiled(kernel, element, architecture, warps, stages, PRECISION=precision, **constants)
             rows += [row(k, name) for k in sass.kernels(file, f"sm_{architecture}")]

@@ -1,4 +1,5 @@
 #include "autograd/ops.h"
+#include "kernels/cuda/precision.h"
 #include "kernels/emulator/counts.h"
 #include "kernels/emulator/emulator.h"
 #include "tests/cuda_twins.h"
@@ -28,14 +29,21 @@ double over_least(const Requests& a, const Requests& b) {
   return least == 0 ? 1 : static_cast<double>(a.parts + b.parts) / least;
 }
 
+void check_requests(const OpCase& c, Dtype dtype) {
+  for (const KernelCounts& k : counted(c, dtype)) {
+    const emulator::Work work = k.total().work;
+    INFO(name_of(dtype) << ' ' << title(c) << ": " << k.kernel);
+    CHECK(over_least(work[Path::global_load], work[Path::global_store]) <= 1 / .95);
+    CHECK(over_least(work[Path::shared_load], work[Path::shared_store]) <= 1.05);
+  }
+}
+
 void check_requests(const OpCase& c) {
-  for (const Dtype dtype : {Dtype::f32, Dtype::bf16})
-    for (const KernelCounts& k : counted(c, dtype)) {
-      const emulator::Work work = k.total().work;
-      INFO(name_of(dtype) << ' ' << title(c) << ": " << k.kernel);
-      CHECK(over_least(work[Path::global_load], work[Path::global_store]) <= 1 / .95);
-      CHECK(over_least(work[Path::shared_load], work[Path::shared_store]) <= 1.05);
-    }
+  check_requests(c, Dtype::bf16);
+  check_requests(c, Dtype::f32);
+  cuda::allow_tf32(true);
+  check_requests(c, Dtype::f32);
+  cuda::allow_tf32(false);
 }
 
 }  // namespace

@@ -143,7 +143,7 @@ struct QueryRows {
 
 // dq (null: not wanted) and delta.
 template <typename Blocking>
-__global__ void __launch_bounds__(Blocking::kThreads, 2)
+__global__ void __launch_bounds__(Blocking::kThreads, Blocking::kHeads == 1 && Blocking::kRowBytes <= 128 ? 3 : 2)
     query_gradient_kernel(typename Blocking::Rows::T* __restrict__ dq, float* __restrict__ delta,
                           const typename Blocking::Rows::T* __restrict__ dy,
                           const typename Blocking::Rows::T* __restrict__ q,
