@@ -1,4 +1,5 @@
 #include "kernels/conv2d.h"
+#include "kernels/cuda/channels.h"
 #include "kernels/cuda/conv2d/rungs.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/partial_sums.h"
@@ -17,29 +18,38 @@ std::string_view chosen(const Correlation& g) {
   return wanted == "mma" && !mma::takes(g) ? "tiled" : wanted;
 }
 
-constexpr int kPixels = 512;  // of an image that a block sums
+constexpr int kPixels = 512;   // of an image that a block sums,
+constexpr int kChannels = 32;  // and channels
 
-// Block (32 channels, kPixels pixels, image): lanes are channels, warps share out pixels.
+// Block (32 channels, kPixels pixels, image): a thread sums kVector channels of every so manieth pixel.
 // partials [parts of an image, images, channels].
-template <typename T>
+template <typename T, int kVector>
 __global__ void conv2d_channel_sums_kernel(float* __restrict__ partials, const T* __restrict__ dy, int pixels,
                                            int channels) {
+  constexpr int kAcross = kChannels / kVector, kDown = kThreads / kAcross;
   struct Sums {
-    float of[kThreads / 32][32];
+    float of[kDown][kChannels + 1];
   };
   auto& sums = static_shared<Sums>();
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, channel = blockIdx.x * 32 + lane;
-  const int first = blockIdx.y * kPixels, last = min(first + kPixels, pixels);
-  dy += int64_t{blockIdx.z} * pixels * channels;
-  float sum = 0;
-  if (channel < channels)
-    for (int p = first + warp; p < last; p += kThreads / 32)
-      sum += static_cast<float>(dy[int64_t{p} * channels + channel]);
-  sums.of[warp][lane] = sum;
+  const int column = threadIdx.x % kAcross * kVector, row = threadIdx.x / kAcross;
+  const int first = blockIdx.y * kPixels, last = min(first + kPixels, pixels), channel = blockIdx.x * kChannels + column;
+  dy += int64_t{blockIdx.z} * pixels * channels + channel;
+  float own[kVector] = {}, values[kVector];
+#pragma unroll 4  // so many loads under way
+  for (int p = first + row; channel < channels && p < last; p += kDown) {
+    unpack<T>(values, load_vector<RawChannels<T, kVector>>(dy + int64_t{p} * channels));
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) own[i] += values[i];
+  }
+#pragma unroll
+  for (int i = 0; i < kVector; ++i) sums.of[row][column + i] = own[i];
   __syncthreads();
-  if (warp > 0 || channel >= channels) return;
-  for (int other = 1; other < kThreads / 32; ++other) sum += sums.of[other][lane];
-  partials[(int64_t{blockIdx.y} * gridDim.z + blockIdx.z) * channels + channel] = sum;
+  const int c = blockIdx.x * kChannels + threadIdx.x;
+  if (threadIdx.x >= kChannels || c >= channels) return;
+  float sum = 0;
+#pragma unroll 8
+  for (int r = 0; r < kDown; ++r) sum += sums.of[r][threadIdx.x];
+  partials[(int64_t{blockIdx.y} * gridDim.z + blockIdx.z) * channels + c] = sum;
 }
 
 template <typename T>
@@ -53,10 +63,13 @@ void sum_gradients(const Conv2dGrads& to, const Tensor& dy) {
   const int64_t images = dy.dim(0), pixels = dy.dim(1) * dy.dim(2), channels = dy.dim(3);
   const int parts = static_cast<int>((pixels + kPixels - 1) / kPixels);
   const Tensor partials({parts, images, channels}, Dtype::f32, dy.device());
-  const dim3 blocks(static_cast<unsigned>((channels + 31) / 32), parts, static_cast<unsigned>(images));
+  const dim3 blocks(static_cast<unsigned>((channels + kChannels - 1) / kChannels), parts,
+                    static_cast<unsigned>(images));
   for_floating("conv2d", dy.dtype(), [&]<typename T>(T) {
-    launch(conv2d_channel_sums_kernel<T>, blocks, kThreads, 0, mutable_data<float>(partials), data<T>(dy),
-           static_cast<int>(pixels), static_cast<int>(channels));
+    const auto kernel = channels % kChannelsOfVector<T> == 0 ? conv2d_channel_sums_kernel<T, kChannelsOfVector<T>>
+                                                             : conv2d_channel_sums_kernel<T, 1>;
+    launch(kernel, blocks, kThreads, 0, mutable_data<float>(partials), data<T>(dy), static_cast<int>(pixels),
+           static_cast<int>(channels));
     if (to.dtime_embedding)
       add_partials(ImageSum<T>{mutable_data<T>(to.dtime_embedding)}, data<float>(partials), parts, images * channels);
   });

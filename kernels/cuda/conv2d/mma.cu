@@ -44,6 +44,7 @@ template <typename Precision, int kColumns>
 struct WarpTile {
   static constexpr bool kLarge = std::is_same_v<Precision, Bf16> && kColumns == 128;
   static constexpr int kOwn = kLarge ? 64 : 32, kThreads = kLarge ? 128 : 256;
+  static constexpr int kBlocks = kColumns == 32 ? 4 : kColumns == 64 && Precision::kParts == 1 ? 3 : 2;  // at once
   static constexpr int kAcross = kColumns / kOwn, kDown = kThreads / 32 / kAcross;  // warps
   static constexpr int kHigh = kRows / kDown / 16, kWide = kOwn / 8;                // fragments of a warp
   __device__ static int row() { return threadIdx.x / 32 / kAcross * (kRows / kDown); }
@@ -176,7 +177,7 @@ using FetcherOf =
 
 // Block (tile, split): y of split i lies i * split_stride elements after the first's.
 template <typename Precision, typename Out, int kColumns, Fetch kFetch>
-__global__ void __launch_bounds__(WarpTile<Precision, kColumns>::kThreads, 2)
+__global__ void __launch_bounds__(WarpTile<Precision, kColumns>::kThreads, WarpTile<Precision, kColumns>::kBlocks)
     conv2d_mma_kernel(Out* __restrict__ y, Placement at, int64_t split_stride,
                       Joined<const typename Precision::Element> x,
                       const typename Precision::Element* __restrict__ weight, Epilogue<Out> epilogue,
@@ -273,7 +274,8 @@ void correlate_wide(Conv2dOut& out, const Placement& at, const Concat<Tensor>& x
                     const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
   if constexpr (Precision::kParts == 1)  // two parts of 128 filters do not fit the registers
     if (g.filters > 64) return correlate_tiles<Precision, 128, kFetch>(out, at, x, weight, e, g);
-  correlate_tiles<Precision, 64, kFetch>(out, at, x, weight, e, g);
+  if (g.filters > 32) return correlate_tiles<Precision, 64, kFetch>(out, at, x, weight, e, g);
+  correlate_tiles<Precision, 32, kFetch>(out, at, x, weight, e, g);
 }
 
 template <typename Precision>

@@ -40,7 +40,7 @@ class PixelFetcher {
       ptx::cp_async<kChunk>(a + place_ + i * kRowsAtOnce * kRowBytes, pixel_ + channel_ + i * kRowsAtOnce * stride_,
                             inside && row_ + i * kRowsAtOnce < g.pixels() ? kChunk : 0);
 #pragma unroll
-    for (int i = 0; i < kColumns / kRowsAtOnce; ++i)
+    for (int i = 0; i < (kColumns + kRowsAtOnce - 1) / kRowsAtOnce && own_filter() < kColumns; ++i)
       ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes, filter_ + channel_ + i * kRowsAtOnce * g.c,
                             inside && column_ + i * kRowsAtOnce < g.filters ? kChunk : 0);
     channel_ += kDepth;
@@ -48,6 +48,8 @@ class PixelFetcher {
 
  private:
   static constexpr int kLength = kChunk / sizeof(T), kDepth = kRowBytes / sizeof(T);
+
+  __device__ static int own_filter() { return kRowsAtOnce > kColumns ? threadIdx.x / kChunks : 0; }
 
   // The tensor that holds the channel it has reached.
   __device__ void enter() {

@@ -76,7 +76,7 @@ class ChunkFetcher {
       ptx::cp_async<kChunk, ptx::Past::nothing>(a + place_ + i * kRowsAtOnce * kRowBytes, window_[i] + along_window_,
                                                 inside_[i / 2] & tap_ << i % 2 * kMostTaps ? kChunk : 0);
 #pragma unroll
-    for (int i = 0; i < kFilters; ++i)
+    for (int i = 0; i < kFilters && own_filter() < kColumns; ++i)
       ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes,
                             filter_ + i * kRowsAtOnce * g.window(),
                             i * kRowsAtOnce < filters_left_ ? kChunk : 0);
@@ -84,7 +84,9 @@ class ChunkFetcher {
   }
 
  private:
-  static constexpr int kPixels = kRows / kRowsAtOnce, kFilters = kColumns / kRowsAtOnce;
+  static constexpr int kPixels = kRows / kRowsAtOnce, kFilters = (kColumns + kRowsAtOnce - 1) / kRowsAtOnce;
+
+  __device__ static int own_filter() { return kRowsAtOnce > kColumns ? threadIdx.x / kChunks : 0; }
 
   __device__ uint32_t taps_inside(const Window& window) const {
     uint32_t taps = 0;
