@@ -25,7 +25,8 @@ Linear::Linear(Scope scope, int64_t in, int64_t out)
 
 Var Linear::operator()(const Var& x) const {
   check_channels("linear", x, weight.dim(1), weight);
-  return linear(x, weight.in(x.value().dtype()), bias);
+  const Dtype dtype = x.value().dtype();
+  return linear(x, weight.in(dtype), bias.in(dtype));
 }
 
 Conv2d::Conv2d(Scope scope, int64_t in, int64_t out, int64_t kernel, const Conv2dOptions& o)

@@ -37,12 +37,13 @@ void product(const Grad& c, const MatmulOperand& a, const MatmulOperand& b, cons
   const MatmulSizes size{extent("rows", c.to.dim(0)), extent("columns", c.to.dim(1)), depth};
   const bool exact = a.of.dtype() == Dtype::f32 && !allows_tf32();
   const std::string_view rung = chosen(exact && int64_t{size.rows} * size.columns * depth <= kSmall);
-  if (rung == "naive" || depth == 0) return naive::matmul(c, a, b, bias, size);
-  if (rung == "tiled") return tiled::matmul(c, a, b, bias, size);
 #ifdef __CUDACC__
-  if (rung == "cublaslt") return cublaslt::matmul(c, a, b, bias, size);
+  if (rung == "cublaslt" && depth > 0) return cublaslt::matmul(c, a, b, bias, size);
 #endif
-  mma::matmul(c, a, b, bias, size);
+  const Tensor exact_bias = bias ? bias.to(Dtype::f32) : bias;
+  if (rung == "naive" || depth == 0) return naive::matmul(c, a, b, exact_bias, size);
+  if (rung == "tiled") return tiled::matmul(c, a, b, exact_bias, size);
+  mma::matmul(c, a, b, exact_bias, size);
 }
 
 }  // namespace
@@ -52,7 +53,8 @@ void matmul(const Grad& c, const Tensor& a, const Tensor& b, Transpose transpose
 }
 
 void linear(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  check(!bias || bias.dtype() == Dtype::f32, "linear: the bias must be f32 on cuda, got {}", describe(bias));
+  check(!bias || bias.dtype() == Dtype::f32 || bias.dtype() == y.dtype(), "linear: the bias must be f32 or {}, got {}",
+        name_of(y.dtype()), describe(bias));
   product({y}, {x, Transpose::no}, {weight, Transpose::yes}, bias);
 }
 

@@ -27,7 +27,7 @@ void matmul(const Grad& c, const MatmulOperand& a, const MatmulOperand& b, const
 namespace mma {
 void matmul(const Grad& c, const MatmulOperand& a, const MatmulOperand& b, const Tensor& bias, const MatmulSizes&);
 }
-// NVIDIA's library; only in builds by nvcc. Depth is not 0.
+// NVIDIA's library; only in builds by nvcc. Depth is not 0. The bias may be like c, too, and is rounded to that if not.
 namespace cublaslt {
 void matmul(const Grad& c, const MatmulOperand& a, const MatmulOperand& b, const Tensor& bias, const MatmulSizes&);
 }
