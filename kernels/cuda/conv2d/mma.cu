@@ -38,42 +38,30 @@ namespace stipple::cuda::mma {
 namespace {
 
 constexpr int kStages = 4;
-// How the block's warps share the tile: 32 columns each, or 64 in bf16, where what is read of shared memory for a product
-// is what counts.
-template <typename Precision, int kColumns>
-struct WarpTile {
-  static constexpr bool kLarge = std::is_same_v<Precision, Bf16> && kColumns == 128;
-  static constexpr int kOwn = kLarge ? 64 : 32, kThreads = kLarge ? 128 : 256;
-  static constexpr int kBlocks = kColumns == 32 ? 4 : kColumns == 64 && Precision::kParts == 1 ? 3 : 2;  // at once
-  static constexpr int kAcross = kColumns / kOwn, kDown = kThreads / 32 / kAcross;  // warps
-  static constexpr int kHigh = kRows / kDown / 16, kWide = kOwn / 8;                // fragments of a warp
-  __device__ static int row() { return threadIdx.x / 32 / kAcross * (kRows / kDown); }
-  __device__ static int column() { return threadIdx.x / 32 % kAcross * kOwn; }
-};
 
 // sums += stages' products, each in two steps of 32 bytes of depth.
-template <typename Precision, int kColumns>
+template <typename Shape>
 class Multiplier {
-  using Warp = WarpTile<Precision, kColumns>;
+  using Precision = typename Shape::Precision;
 
  public:
   __device__ Multiplier()
-      : left_(ptx::kept(chunk_offset(Warp::row() + lane() % 16, lane() / 16))),
-        right_(ptx::kept(chunk_offset(Warp::column() + lane() / 16 * 8 + lane() % 8, lane() / 8 % 2))) {}
+      : left_(ptx::kept(chunk_offset(Shape::row() + lane() % 16, lane() / 16))),
+        right_(ptx::kept(chunk_offset(Shape::column() + lane() / 16 * 8 + lane() % 8, lane() / 8 % 2))) {}
 
-  __device__ void operator()(float (&sums)[Warp::kHigh][Warp::kWide][4], const std::byte* a, const std::byte* b) const {
+  __device__ void operator()(float (&sums)[Shape::kHigh][Shape::kWide][4], const std::byte* a, const std::byte* b) const {
     constexpr int kUnrolled = Precision::kParts > 1 ? 1 : kChunks / 2;  // else fragments of both steps fill the registers
 #pragma unroll kUnrolled
     for (int step = 0; step < kChunks / 2; ++step) {
-      uint32_t left[Warp::kHigh][Precision::kParts][4], right[Warp::kWide][Precision::kParts][2];
+      uint32_t left[Shape::kHigh][Precision::kParts][4], right[Shape::kWide][Precision::kParts][2];
 #pragma unroll
-      for (int i = 0; i < Warp::kHigh; ++i) {
+      for (int i = 0; i < Shape::kHigh; ++i) {
         uint32_t raw[4];
         ptx::ldmatrix_x4(raw, a + (left_ ^ step * 2 * kChunk) + i * 16 * kRowBytes);
         split<Precision>(left[i], raw);
       }
 #pragma unroll
-      for (int j = 0; j < Warp::kWide; j += 2) {
+      for (int j = 0; j < Shape::kWide; j += 2) {
         uint32_t raw[4];
         ptx::ldmatrix_x4(raw, b + (right_ ^ step * 2 * kChunk) + j * 8 * kRowBytes);
         const uint32_t even[2] = {raw[0], raw[1]}, odd[2] = {raw[2], raw[3]};
@@ -81,9 +69,9 @@ class Multiplier {
         split<Precision>(right[j + 1], odd);
       }
 #pragma unroll
-      for (int i = 0; i < Warp::kHigh; ++i)
+      for (int i = 0; i < Shape::kHigh; ++i)
 #pragma unroll
-        for (int j = 0; j < Warp::kWide; ++j) multiply_of_many<Precision>(sums[i][j], left[i], right[j]);
+        for (int j = 0; j < Shape::kWide; ++j) multiply_of_many<Precision>(sums[i][j], left[i], right[j]);
     }
   }
 
@@ -92,26 +80,28 @@ class Multiplier {
 };
 
 // Sums begin with what all pixels of a filter get: a lane reads the few it has once, in whole sectors.
-template <typename Warp, int kHigh, int kWide>
+template <typename Shape, int kHigh, int kWide>
 __device__ void begin_with_bias(float (&sums)[kHigh][kWide][4], const float* bias, int left) {
 #pragma unroll
   for (int j = 0; j < kWide; ++j)
 #pragma unroll
     for (int k = 0; k < 2; ++k) {
-      const int filter = Warp::column() + j * 8 + fragment_column() + k;
+      const int filter = Shape::column() + j * 8 + fragment_column() + k;
       const float first = filter < left ? bias[filter] : 0;
 #pragma unroll
       for (int i = 0; i < kHigh; ++i) sums[i][j][k] = sums[i][j][2 + k] = first;
     }
 }
 
-template <typename Warp, int kColumns, int kHigh, int kWide>
-__device__ void stage_sums(const TileOfSums<kColumns>& tile, const float (&sums)[kHigh][kWide][4]) {
+constexpr int kSumsRows = 128;  // of a tile that leave by way of shared memory at once
+
+template <typename Shape, int kHigh, int kWide>
+__device__ void stage_sums(const TileOfSums<Shape::kColumns>& tile, const float (&sums)[kHigh][kWide][4]) {
 #pragma unroll
   for (int i = 0; i < kHigh; ++i)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int row = Warp::row() + i * 16 + half * 8 + fragment_row(), column = Warp::column() + fragment_column();
+      const int row = Shape::row() % kSumsRows + i * 16 + half * 8 + fragment_row(), column = Shape::column() + fragment_column();
 #pragma unroll
       for (int j = 0; j < kWide; ++j)
         store_pair(tile.at(row, column + j * 8), sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
@@ -136,13 +126,13 @@ __device__ void put_back(const TileOfSums<kColumns>& tile, int row, int column, 
 
 // From shared memory to y, 16 bytes a thread where filters come in whole chunks; what y has then got goes back where
 // moments are taken of it.
-template <int kBlock, typename Out, int kColumns>
+template <typename Shape, typename Out>
 __device__ void store_results(Out* y, const Placement& at, const Correlation& g, const Epilogue<Out>& epilogue,
-                              const TileOfSums<kColumns>& tile, int row, int column, bool back) {
-  constexpr int kLength = kChunk / sizeof(Out), kAcross = kColumns / kLength;
+                              const TileOfSums<Shape::kColumns>& tile, int row, int column, bool back) {
+  constexpr int kLength = kChunk / sizeof(Out), kAcross = Shape::kColumns / kLength;
   const int c = threadIdx.x % kAcross * kLength, filter = column + c, left = g.filters - filter;
   if (left <= 0) return;
-  for (int r = threadIdx.x / kAcross; r < kRows && row + r < g.pixels(); r += kBlock / kAcross) {
+  for (int r = threadIdx.x / kAcross; r < kSumsRows && row + r < g.pixels(); r += Shape::kThreads / kAcross) {
     const int64_t offset = at(g, row + r) + filter;
     Out* to = y + offset;
     if (g.filters % kLength == 0) {
@@ -161,71 +151,75 @@ __device__ void store_results(Out* y, const Placement& at, const Correlation& g,
   }
 }
 
-template <int kColumns>
+template <typename Shape>
+constexpr int kStageBytes = (Shape::kRows + Shape::kColumns) * kRowBytes;
+
+template <typename Shape>
 constexpr size_t shared_bytes() {
-  const size_t stages = kStages * (kRows + kColumns) * kRowBytes, sums = kRows * TileOfSums<kColumns>::kPitch * sizeof(float);
+  const size_t stages = kStages * kStageBytes<Shape>;
+  const size_t sums = kSumsRows * TileOfSums<Shape::kColumns>::kPitch * sizeof(float);
   return stages > sums ? stages : sums;
 }
 
 // How stages are fetched.
 enum class Fetch { chunks, pixels };
 
-template <typename Precision, int kColumns, Fetch kFetch, typename T = typename Precision::Element,
-          int kBlock = WarpTile<Precision, kColumns>::kThreads>
-using FetcherOf =
-    std::conditional_t<kFetch == Fetch::pixels, PixelFetcher<T, kColumns, kBlock>, ChunkFetcher<T, kColumns, kBlock>>;
+template <typename Shape, Fetch kFetch>
+using FetcherOf = std::conditional_t<kFetch == Fetch::pixels, PixelFetcher<Shape>, ChunkFetcher<Shape>>;
 
 // Block (tile, split): y of split i lies i * split_stride elements after the first's.
-template <typename Precision, typename Out, int kColumns, Fetch kFetch>
-__global__ void __launch_bounds__(WarpTile<Precision, kColumns>::kThreads, WarpTile<Precision, kColumns>::kBlocks)
-    conv2d_mma_kernel(Out* __restrict__ y, Placement at, int64_t split_stride,
-                      Joined<const typename Precision::Element> x,
-                      const typename Precision::Element* __restrict__ weight, Epilogue<Out> epilogue,
-                      MomentsOut moments, Correlation g, int stages_a_split) {
-  using Warp = WarpTile<Precision, kColumns>;
-  using Fetcher = FetcherOf<Precision, kColumns, kFetch>;
-  constexpr int kStageBytes = (kRows + kColumns) * kRowBytes;
+template <typename Shape, typename Out, Fetch kFetch>
+__global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
+    conv2d_mma_kernel(Out* __restrict__ y, Placement at, int64_t split_stride, Joined<const typename Shape::T> x,
+                      const typename Shape::T* __restrict__ weight, Epilogue<Out> epilogue, MomentsOut moments,
+                      Correlation g, int stages_a_split) {
+  using Fetcher = FetcherOf<Shape, kFetch>;
   std::byte* shared = dynamic_shared<std::byte>();
-  const int across = (g.filters + kColumns - 1) / kColumns;
-  const int row = blockIdx.x / across * kRows, column = blockIdx.x % across * kColumns;
+  const int across = (g.filters + Shape::kColumns - 1) / Shape::kColumns;
+  const int row = blockIdx.x / across * Shape::kRows, column = blockIdx.x % across * Shape::kColumns;
   const int first = blockIdx.y * stages_a_split, stages = min(stages_a_split, Fetcher::stages(g) - first);
   Fetcher fetch(g, x, weight, row, column, first);
-  const Multiplier<Precision, kColumns> multiply;
-  const auto stage = [&](int i) { return shared + i % kStages * kStageBytes; };
+  const Multiplier<Shape> multiply;
+  const auto stage = [&](int i) { return shared + i % kStages * kStageBytes<Shape>; };
   for (int i = 0; i < kStages - 1; ++i) {
-    if (i < stages) fetch(stage(i), stage(i) + kRows * kRowBytes);
+    if (i < stages) fetch(stage(i), stage(i) + Shape::kRows * kRowBytes);
     ptx::cp_async_commit();
   }
-  float sums[Warp::kHigh][Warp::kWide][4] = {};
-  if (epilogue.bias) begin_with_bias<Warp>(sums, epilogue.bias + column, g.filters - column);
+  float sums[Shape::kHigh][Shape::kWide][4] = {};
+  if (epilogue.bias) begin_with_bias<Shape>(sums, epilogue.bias + column, g.filters - column);
   for (int i = 0; i < stages; ++i) {
     ptx::cp_async_wait<kStages - 2>();
     __syncthreads();  // stage i has come for everybody, and everybody is done with stage i - 1
     const int next = i + kStages - 1;
-    if (next < stages) fetch(stage(next), stage(next) + kRows * kRowBytes);
+    if (next < stages) fetch(stage(next), stage(next) + Shape::kRows * kRowBytes);
     ptx::cp_async_commit();
-    multiply(sums, stage(i), stage(i) + kRows * kRowBytes);
+    multiply(sums, stage(i), stage(i) + Shape::kRows * kRowBytes);
   }
-  __syncthreads();
-  const TileOfSums<kColumns> tile{reinterpret_cast<float*>(shared)};
-  stage_sums<Warp>(tile, sums);
-  __syncthreads();
+  const TileOfSums<Shape::kColumns> tile{reinterpret_cast<float*>(shared)};
   epilogue.bias = nullptr;  // the sums have it
-  store_results<Warp::kThreads>(y + blockIdx.y * split_stride, at, g, epilogue, tile, row, column, moments.to);
-  if (!moments.to) return;
-  __syncthreads();
-  moments.take<kRows>(g, tile, row, column);
+#pragma unroll 1
+  for (int part = 0; part < Shape::kRows; part += kSumsRows) {
+    __syncthreads();
+    if (Shape::row() / kSumsRows * kSumsRows == part) stage_sums<Shape>(tile, sums);
+    __syncthreads();
+    store_results<Shape>(y + blockIdx.y * split_stride, at, g, epilogue, tile, row + part, column, moments.to);
+    if (!moments.to) continue;
+    __syncthreads();
+    moments.take<kSumsRows>(g, tile, row + part, column);
+  }
 }
 
-constexpr int kFewBlocks = 128,
-              kFewestStages = 8;  // fewer blocks leave multiprocessors idle; shorter splits do not pay
+// Fewer blocks leave multiprocessors idle; shorter splits do not pay.
+template <typename Shape>
+constexpr int kFewBlocks = Shape::kBlocks == 1 ? 128 : 256;
+constexpr int kFewestStages = 8;
 
 // How depth is split over blocks.
 struct Split {
   int count, stages;  // splits, stages of each
 
-  Split(int tiles, int all) {
-    const int wanted = std::clamp(kFewBlocks / tiles, 1, std::max(1, all / kFewestStages));
+  Split(int tiles, int few, int all) {
+    const int wanted = std::clamp(few / tiles, 1, std::max(1, all / kFewestStages));
     stages = std::max(1, (all + wanted - 1) / wanted);
     count = std::max(1, (all + stages - 1) / stages);
   }
@@ -246,17 +240,17 @@ struct OutputElement {
   }
 };
 
-template <typename Precision, int kColumns, Fetch kFetch>
+template <typename Shape, Fetch kFetch>
 void correlate_tiles(Conv2dOut& out, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
                      const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
-  using T = typename Precision::Element;
-  const int tiles = (g.pixels() + kRows - 1) / kRows * ((g.filters + kColumns - 1) / kColumns);
-  const Split split(tiles, FetcherOf<Precision, kColumns, kFetch>::stages(g));
+  using T = typename Shape::T;
+  const int tiles = (g.pixels() + Shape::kRows - 1) / Shape::kRows * ((g.filters + Shape::kColumns - 1) / Shape::kColumns);
+  const Split split(tiles, kFewBlocks<Shape>, FetcherOf<Shape, kFetch>::stages(g));
   const auto start = [&]<typename Out>(Out* to, const Placement& place, const Epilogue<Out>& epilogue,
                                        int64_t split_stride) {
-    launch(conv2d_mma_kernel<Precision, Out, kColumns, kFetch>, dim3(tiles, split.count), WarpTile<Precision, kColumns>::kThreads,
-           shared_bytes<kColumns>(), to, place, split_stride, joined<T>(x), data<T>(weight), epilogue,
-           MomentsOut{mutable_data<float>(out.moments)}, g, split.stages);
+    launch(conv2d_mma_kernel<Shape, Out, kFetch>, dim3(tiles, split.count), Shape::kThreads, shared_bytes<Shape>(), to,
+           place, split_stride, joined<T>(x), data<T>(weight), epilogue, MomentsOut{mutable_data<float>(out.moments)}, g,
+           split.stages);
   };
   const Tensor& y = out.y;
   if (e.moments && split.count == 1)
@@ -270,12 +264,13 @@ void correlate_tiles(Conv2dOut& out, const Placement& at, const Concat<Tensor>& 
 }
 
 template <typename Precision, Fetch kFetch>
-void correlate_wide(Conv2dOut& out, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
-                    const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
+void correlate_filters(Conv2dOut& out, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
+                       const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
+  using Most = std::conditional_t<kFetch == Fetch::pixels, Wide<Precision>, Widest<Precision>>;
   if constexpr (Precision::kParts == 1)  // two parts of 128 filters do not fit the registers
-    if (g.filters > 64) return correlate_tiles<Precision, 128, kFetch>(out, at, x, weight, e, g);
-  if (g.filters > 32) return correlate_tiles<Precision, 64, kFetch>(out, at, x, weight, e, g);
-  correlate_tiles<Precision, 32, kFetch>(out, at, x, weight, e, g);
+    if (g.filters > 64) return correlate_tiles<Most, kFetch>(out, at, x, weight, e, g);
+  if (g.filters > 32) return correlate_tiles<Narrow<Precision>, kFetch>(out, at, x, weight, e, g);
+  correlate_tiles<Narrowest<Precision>, kFetch>(out, at, x, weight, e, g);
 }
 
 template <typename Precision>
@@ -283,9 +278,9 @@ void correlate(Conv2dOut& out, const Placement& at, const Concat<Tensor>& x, con
                const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
   if (g.pixels() == 0 || g.filters == 0) return;
   using T = typename Precision::Element;
-  if (PixelFetcher<T, 64, 256>::takes(g, x)) return correlate_wide<Precision, Fetch::pixels>(out, at, x, weight, e, g);
+  if (PixelFetcher<Narrow<Precision>>::takes(g, x)) return correlate_filters<Precision, Fetch::pixels>(out, at, x, weight, e, g);
   if (x.b.defined()) return correlate<Precision>(out, at, kernels::concat_channels(x), weight, e, g);
-  correlate_wide<Precision, Fetch::chunks>(out, at, {in_whole_chunks(x.a)}, in_whole_chunks(weight), e,
+  correlate_filters<Precision, Fetch::chunks>(out, at, {in_whole_chunks(x.a)}, in_whole_chunks(weight), e,
                                            in_whole_chunks(g, x.a.dtype()));
 }
 

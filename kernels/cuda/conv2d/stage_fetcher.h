@@ -1,16 +1,16 @@
 #pragma once
 #include "kernels/cuda/conv2d/correlation.h"
+#include "kernels/cuda/conv2d/tile_shape.h"
 #include "kernels/cuda/joined.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/ptx.h"
 
-// How the tensor-core product of mma.cu fetches its stages: kRows pixels' windows and kColumns filters, 64 bytes of
-// depth of each, in chunks of 16 bytes. A row of a tile is 4 chunks, and chunk c of row i lies at place c ^ (i / 2):
+// How the tensor-core product of mma.cu fetches its stages: its pixels' windows and its filters, 64 bytes of depth of
+// each, in chunks of 16 bytes. A row of a tile is 4 chunks, and chunk c of row i lies at place c ^ (i / 2):
 // the eight rows that ldmatrix reads at once then lie in eight different groups of banks.
 
 namespace stipple::cuda::mma {
 
-constexpr int kRows = 128;
 constexpr int kChunk = 16, kChunks = 4, kRowBytes = kChunk * kChunks;  // of a stage
 constexpr int kMostTaps = 16;
 
@@ -41,9 +41,10 @@ struct Window {
 // most 31 taps: which of them lie inside the picture is one bit each, found once, and all of a thread's rows are at the
 // same distance from where their windows begin: an address is one instruction. Where nothing is to be copied it may be
 // anywhere.
-template <typename T, int kColumns, int kBlock>
+template <typename Shape>
 class ChunkFetcher {
-  static constexpr int kRowsAtOnce = kBlock / kChunks;  // that the block's threads fetch, a chunk each
+  using T = typename Shape::T;
+  static constexpr int kRowsAtOnce = Shape::kThreads / kChunks;  // that the block's threads fetch, a chunk each
 
  public:
   static constexpr int kDepth = kRowBytes / sizeof(T);  // of a stage
@@ -76,7 +77,7 @@ class ChunkFetcher {
       ptx::cp_async<kChunk, ptx::Past::nothing>(a + place_ + i * kRowsAtOnce * kRowBytes, window_[i] + along_window_,
                                                 inside_[i / 2] & tap_ << i % 2 * kMostTaps ? kChunk : 0);
 #pragma unroll
-    for (int i = 0; i < kFilters && own_filter() < kColumns; ++i)
+    for (int i = 0; i < kFilters && own_filter() < Shape::kColumns; ++i)
       ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes,
                             filter_ + i * kRowsAtOnce * g.window(),
                             i * kRowsAtOnce < filters_left_ ? kChunk : 0);
@@ -84,9 +85,10 @@ class ChunkFetcher {
   }
 
  private:
-  static constexpr int kPixels = kRows / kRowsAtOnce, kFilters = (kColumns + kRowsAtOnce - 1) / kRowsAtOnce;
+  static constexpr int kPixels = Shape::kRows / kRowsAtOnce,
+                       kFilters = (Shape::kColumns + kRowsAtOnce - 1) / kRowsAtOnce;
 
-  __device__ static int own_filter() { return kRowsAtOnce > kColumns ? threadIdx.x / kChunks : 0; }
+  __device__ static int own_filter() { return kRowsAtOnce > Shape::kColumns ? threadIdx.x / kChunks : 0; }
 
   __device__ uint32_t taps_inside(const Window& window) const {
     uint32_t taps = 0;

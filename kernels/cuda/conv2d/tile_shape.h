@@ -1,0 +1,33 @@
+#pragma once
+#include "kernels/cuda/tensor_core.h"
+
+namespace stipple::cuda::mma {
+
+// What a block of mma.cu computes: kRows pixels x kColumns filters, of which each of its warps keeps kOwnRows x
+// kOwnColumns; kBlocks of them find room on a multiprocessor at once.
+template <typename P, int kRowsOfTile, int kColumnsOfTile, int kOwnRows, int kOwnColumns, int kBlocksAtOnce>
+struct TileShape {
+  using Precision = P;
+  using T = typename Precision::Element;
+  static constexpr int kRows = kRowsOfTile, kColumns = kColumnsOfTile, kBlocks = kBlocksAtOnce;
+  static constexpr int kAcross = kColumns / kOwnColumns, kThreads = kRows / kOwnRows * kAcross * 32;
+  static constexpr int kHigh = kOwnRows / 16, kWide = kOwnColumns / 8;  // fragments of a warp
+
+  // Where a warp's part begins.
+  __device__ static int row() { return threadIdx.x / 32 / kAcross * kOwnRows; }
+  __device__ static int column() { return threadIdx.x / 32 % kAcross * kOwnColumns; }
+};
+
+// Filters of several taps keep L2 busy: the larger a tile, the less often it is asked for them, and the larger a warp's
+// part, the less often it reads shared memory.
+template <typename P>
+using Widest = TileShape<P, 256, 128, 64, 64, 1>;
+// 1x1 filters are bound by memory: more blocks, some of which read while others write.
+template <typename P>
+using Wide = TileShape<P, 128, 128, 64, 32, 2>;
+template <typename P>
+using Narrow = TileShape<P, 128, 64, 32, 32, P::kParts == 1 ? 3 : 2>;
+template <typename P>
+using Narrowest = TileShape<P, 128, 32, 16, 32, 4>;
+
+}  // namespace stipple::cuda::mma
