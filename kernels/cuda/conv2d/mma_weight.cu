@@ -30,22 +30,24 @@
 namespace stipple::cuda::mma {
 namespace {
 
-constexpr int kWindow = 128, kStages = 4, kChunk = 16;
-constexpr int kWide = 4;                    // fragments of 8 elements a warp keeps,
-constexpr int kWarpsAcross = kWindow / 32;  // of as many warps, and two warps down
+constexpr int kChunk = 16;
+constexpr int kWarpsAcross = 4, kWarpsDown = 2;
 
-template <typename T, int kFilters>
+// Pixels of a tile of kFilters x kWindow, of which a warp keeps kHigh fragments of 16 by kWide of 8.
+template <typename Element, int kFilterCount, int kWindowCount>
 struct Stage {
+  using T = Element;
+  static constexpr int kFilters = kFilterCount, kWindow = kWindowCount;
+  static constexpr int kHigh = kFilters / kWarpsDown / 16, kWide = kWindow / kWarpsAcross / 8;
   static constexpr int kPixels = 64 / sizeof(T), kPad = kChunk / sizeof(T);
+  static constexpr int kStages = kWindow > 128 ? 3 : 4;  // that go round: 99 KB are the most of small GPUs
   T dy[kPixels][kFilters + kPad];
   T x[kPixels][kWindow + kPad];
-};
 
-template <int kFilters>
-__device__ int warp_filter() {
-  return threadIdx.x / 32 / kWarpsAcross * (kFilters / 2);
-}
-__device__ int warp_element() { return threadIdx.x / 32 % kWarpsAcross * 32; }
+  // Where a warp's part begins.
+  __device__ static int warp_filter() { return threadIdx.x / 32 / kWarpsAcross * (kFilters / kWarpsDown); }
+  __device__ static int warp_element() { return threadIdx.x / 32 % kWarpsAcross * (kWindow / kWarpsAcross); }
+};
 
 // The tap and channel of an element of the window.
 struct Element {
@@ -72,8 +74,9 @@ struct WeightGeometry {
 };
 
 // Fetches a thread's share of every stage, by asynchronous copies of whole chunks: channels and filters come in those.
-template <typename T, int kFilters>
+template <typename Stage>
 class WeightFetcher {
+  using T = typename Stage::T;
   static constexpr int kLength = kChunk / sizeof(T);
 
  public:
@@ -88,7 +91,7 @@ class WeightFetcher {
         x_left_(element + x_column() < geometry.g.window() ? last_pixel - first_pixel - x_row() : 0) {}
 
   // Starts the copies of the next stage.
-  __device__ void operator()(Stage<T, kFilters>& stage) {
+  __device__ void operator()(Stage& stage) {
     const T* dy = dy_;
 #pragma unroll
     for (int i = 0; i < kPixels; i += kDyApart, dy = ptx::kept(dy + int64_t{kDyApart} * of_.g.filters))
@@ -104,8 +107,8 @@ class WeightFetcher {
   }
 
  private:
-  static constexpr int kPixels = Stage<T, kFilters>::kPixels, kPad = Stage<T, kFilters>::kPad;
-  static constexpr int kDyAcross = kFilters / kLength, kXAcross = kWindow / kLength;
+  static constexpr int kPixels = Stage::kPixels, kPad = Stage::kPad;
+  static constexpr int kDyAcross = Stage::kFilters / kLength, kXAcross = Stage::kWindow / kLength;
   static constexpr int kDyApart = kThreads / kDyAcross, kXApart = kThreads / kXAcross;  // rows
   __device__ static int dy_row() { return threadIdx.x / kDyAcross; }
   __device__ static int dy_column() { return threadIdx.x % kDyAcross * kLength; }
@@ -116,27 +119,30 @@ class WeightFetcher {
   Element at_;
   const T *x_, *dy_;
   int pixel_, dy_left_, x_left_;  // pixels that are left; none where there is no such filter or element
-  int dy_place_ = ptx::kept(dy_row() * (kFilters + kPad) + dy_column());
-  int x_place_ = ptx::kept(x_row() * (kWindow + kPad) + x_column());
+  int dy_place_ = ptx::kept(dy_row() * (Stage::kFilters + kPad) + dy_column());
+  int x_place_ = ptx::kept(x_row() * (Stage::kWindow + kPad) + x_column());
 };
 
 // Reads the operands of one step, 32 bytes of pixels, at `pixel` of a stage: bf16 as ldmatrix transposes it. Of f32, a
 // lane reads a chunk of a pixel at once: of 32 neighbours, four elements for four groups of eight rows or columns. Chunk
 // g / 2 + g % 2 * 4 goes to lane group g, so that eight lanes meet no bank twice, and what a row of sums stores at once
 // lies side by side.
-template <typename T, int kFilters>
+template <typename Stage>
 class StageReader {
- public:
+  using T = typename Stage::T;
   static constexpr bool kFours = std::is_same_v<T, float>;
-  static constexpr int kHigh = kFilters / 32;  // fragments of 16 filters
-  static constexpr int kPad = Stage<T, kFilters>::kPad;
+  static constexpr int kHigh = Stage::kHigh, kWide = Stage::kWide;
+  static constexpr int kDyRow = Stage::kFilters + Stage::kPad, kXRow = Stage::kWindow + Stage::kPad;  // elements
+  static_assert(!kFours || kWide == 4);
 
-  __device__ void filters(uint32_t (&to)[kHigh][4], const Stage<T, kFilters>& stage, int pixel) const {
+ public:
+
+  __device__ void filters(uint32_t (&to)[kHigh][4], const Stage& stage, int pixel) const {
     const T* from = &stage.dy[pixel][0] + filter_;
     if constexpr (kFours) {
 #pragma unroll
       for (int i = 0; i < kHigh; ++i) {
-        const auto four = load_vector<uint4>(from + i % 2 * 4 * (kFilters + kPad) + i / 2 * 32);
+        const auto four = load_vector<uint4>(from + i % 2 * 4 * kDyRow + i / 2 * 32);
         const int first = i / 2 * 2, half = i % 2 * 2;
         to[first][half] = four.x, to[first][half + 1] = four.y;
         to[first + 1][half] = four.z, to[first + 1][half + 1] = four.w;
@@ -146,12 +152,12 @@ class StageReader {
       for (int i = 0; i < kHigh; ++i) ptx::ldmatrix_x4_trans(to[i], from + i * 16);
     }
   }
-  __device__ void window(uint32_t (&to)[kWide][2], const Stage<T, kFilters>& stage, int pixel) const {
+  __device__ void window(uint32_t (&to)[kWide][2], const Stage& stage, int pixel) const {
     const T* from = &stage.x[pixel][0] + element_;
     if constexpr (kFours) {
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        const auto four = load_vector<uint4>(from + i * 4 * (kWindow + kPad));
+        const auto four = load_vector<uint4>(from + i * 4 * kXRow);
         to[0][i] = four.x, to[1][i] = four.y, to[2][i] = four.z, to[3][i] = four.w;
       }
     } else {
@@ -167,11 +173,11 @@ class StageReader {
   // Which filter of the block and which element of its window a lane's sums are: the first of kSideBySide.
   static constexpr int kSideBySide = kFours ? 4 : 2;
   __device__ static int filter(int i, int half) {
-    return warp_filter<kFilters>() +
+    return Stage::warp_filter() +
            (kFours ? i / 2 * 32 + own_chunk() * 4 + i % 2 * 2 + half : i * 16 + half * 8 + fragment_row());
   }
   __device__ static int element(int run) {
-    return warp_element() + (kFours ? (lane() % 4 + run * 4) * 4 : run * 8 + fragment_column());
+    return Stage::warp_element() + (kFours ? (lane() % 4 + run * 4) * 4 : run * 8 + fragment_column());
   }
   __device__ static float sum(const float (&row)[kWide][4], int half, int run, int i) {
     return kFours ? row[i][half * 2 + run] : row[run][half * 2 + i];
@@ -182,20 +188,19 @@ class StageReader {
   // Where a lane's first element lies: pixels in rows.
   __device__ static int first_filter() {
     const int row = kFours ? lane() % 4 : lane() % 8 + lane() / 16 * 8;
-    return row * (kFilters + kPad) + warp_filter<kFilters>() + (kFours ? own_chunk() * 4 : lane() / 8 % 2 * 8);
+    return row * kDyRow + Stage::warp_filter() + (kFours ? own_chunk() * 4 : lane() / 8 % 2 * 8);
   }
   __device__ static int first_element() {
     const int row = kFours ? lane() % 4 : lane() % 16;
-    return row * (kWindow + kPad) + warp_element() + (kFours ? own_chunk() * 4 : lane() / 16 * 8);
+    return row * kXRow + Stage::warp_element() + (kFours ? own_chunk() * 4 : lane() / 16 * 8);
   }
 
   int filter_ = ptx::kept(first_filter()), element_ = ptx::kept(first_element());
 };
 
-template <typename Precision, typename T, int kFilters, int kHigh>
-__device__ void multiply(float (&sums)[kHigh][kWide][4], const StageReader<T, kFilters>& read,
-                         const Stage<T, kFilters>& stage) {
-  constexpr int kStep = 32 / sizeof(T);
+template <typename Precision, typename Stage, int kHigh, int kWide>
+__device__ void multiply(float (&sums)[kHigh][kWide][4], const StageReader<Stage>& read, const Stage& stage) {
+  constexpr int kStep = 32 / sizeof(typename Stage::T);
   constexpr int kUnrolled = Precision::kParts > 1 ? 1 : 2;  // else fragments of both steps fill the registers
 #pragma unroll kUnrolled
   for (int pixel = 0; pixel < 2 * kStep; pixel += kStep) {
@@ -225,10 +230,10 @@ __device__ void store_run(float* to, const float (&sums)[kCount], int left, bool
   for (int i = 0; i < kCount && i < left; ++i) to[i] = sums[i];
 }
 
-template <typename T, int kFilters, int kHigh>
+template <typename Stage, int kHigh, int kWide>
 __device__ void store_sums(float* to, const float (&sums)[kHigh][kWide][4], const Correlation& g, int filter,
                            int element) {
-  using Lane = StageReader<T, kFilters>;
+  using Lane = StageReader<Stage>;
   constexpr int kCount = Lane::kSideBySide;
 #pragma unroll
   for (int i = 0; i < kHigh; ++i)
@@ -244,33 +249,32 @@ __device__ void store_sums(float* to, const float (&sums)[kHigh][kWide][4], cons
 }
 
 // Block (tile, split).
-template <typename Precision, int kFilters>
-__global__ void __launch_bounds__(kThreads, 2)
+template <typename Precision, int kFilters, int kWindow>
+__global__ void __launch_bounds__(kThreads, kFilters * kWindow > 128 * 128 ? 1 : 2)
     conv2d_weight_mma_kernel(float* __restrict__ partials, const typename Precision::Element* __restrict__ dy,
                              const typename Precision::Element* __restrict__ x, WeightGeometry of, int pixels_a_split) {
-  using T = typename Precision::Element;
-  using Ring = Stage<T, kFilters>;
+  using Ring = Stage<typename Precision::Element, kFilters, kWindow>;
   Ring* ring = dynamic_shared<Ring>();
   const int across = (of.g.window() + kWindow - 1) / kWindow;
   const int filter = blockIdx.x / across * kFilters, element = blockIdx.x % across * kWindow;
   const int first = blockIdx.y * pixels_a_split, last = min(first + pixels_a_split, of.g.pixels());
   const int stages = (last - first + Ring::kPixels - 1) / Ring::kPixels;
-  WeightFetcher<T, kFilters> fetch(of, dy, x, filter, element, first, last);
-  for (int i = 0; i < kStages - 1; ++i) {
+  WeightFetcher<Ring> fetch(of, dy, x, filter, element, first, last);
+  for (int i = 0; i < Ring::kStages - 1; ++i) {
     if (i < stages) fetch(ring[i]);
     ptx::cp_async_commit();
   }
-  const StageReader<T, kFilters> read;
-  float sums[kFilters / 32][kWide][4] = {};
+  const StageReader<Ring> read;
+  float sums[Ring::kHigh][Ring::kWide][4] = {};
   for (int i = 0; i < stages; ++i) {
-    ptx::cp_async_wait<kStages - 2>();
+    ptx::cp_async_wait<Ring::kStages - 2>();
     __syncthreads();  // stage i has come for everybody, and everybody is done with stage i - 1
-    const int next = i + kStages - 1;
-    if (next < stages) fetch(ring[next % kStages]);
+    const int next = i + Ring::kStages - 1;
+    if (next < stages) fetch(ring[next % Ring::kStages]);
     ptx::cp_async_commit();
-    multiply<Precision>(sums, read, ring[i % kStages]);
+    multiply<Precision>(sums, read, ring[i % Ring::kStages]);
   }
-  store_sums<T, kFilters>(partials + int64_t{blockIdx.y} * of.g.filters * of.g.window(), sums, of.g, filter, element);
+  store_sums<Ring>(partials + int64_t{blockIdx.y} * of.g.filters * of.g.window(), sums, of.g, filter, element);
 }
 
 constexpr int kManyBlocks = 256, kFewestPixels = 512;  // blocks to aim at; shorter splits do not pay
@@ -287,17 +291,17 @@ struct NarrowerGradient {
 };
 
 // g is of dy and x as they are here, perhaps widened.
-template <typename Precision, int kFilters>
+template <typename Precision, int kFilters, int kWindow>
 void weight_gradient_tiles(const NarrowerGradient& to, const Tensor& dy, const Tensor& x, const Correlation& g) {
   using T = typename Precision::Element;
+  using Ring = Stage<T, kFilters, kWindow>;
   const int tiles = (g.filters + kFilters - 1) / kFilters * ((g.window() + kWindow - 1) / kWindow);
   const int wanted = std::clamp(kManyBlocks / tiles, 1, std::max(1, g.pixels() / kFewestPixels));
   const int each = (g.pixels() + wanted - 1) / wanted, splits = (g.pixels() + each - 1) / each;
   const int64_t count = int64_t{g.filters} * g.window();
   const Tensor partials({splits, count}, Dtype::f32, dy.device());
-  launch(conv2d_weight_mma_kernel<Precision, kFilters>, dim3(tiles, splits), kThreads,
-         kStages * sizeof(Stage<T, kFilters>), mutable_data<float>(partials), data<T>(dy), data<T>(x),
-         WeightGeometry(g), each);
+  launch(conv2d_weight_mma_kernel<Precision, kFilters, kWindow>, dim3(tiles, splits), kThreads,
+         Ring::kStages * sizeof(Ring), mutable_data<float>(partials), data<T>(dy), data<T>(x), WeightGeometry(g), each);
   if (g.c == to.c && g.filters == to.filters) return add_partials(to.to, data<float>(partials), splits, count);
   add_partials(to, data<float>(partials), splits, count);
 }
@@ -309,8 +313,11 @@ void weight_gradient(const Grad& dweight, const Tensor& dy, const Tensor& x, con
   wider.filters = static_cast<int>(wide_dy.dim(-1));
   const NarrowerGradient to{{mutable_data<float>(dweight.to), dweight.add}, g.filters, g.r * g.s, g.c, wider.c};
   if constexpr (Precision::kParts == 1)  // two parts of 128 filters do not fit the registers
-    if (g.filters > 64) return weight_gradient_tiles<Precision, 128>(to, wide_dy, wide_x, wider);
-  weight_gradient_tiles<Precision, 64>(to, wide_dy, wide_x, wider);
+    if (g.filters > 64) {
+      constexpr int kWindow = sizeof(typename Precision::Element) == 2 ? 256 : 128;
+      return weight_gradient_tiles<Precision, 128, kWindow>(to, wide_dy, wide_x, wider);
+    }
+  weight_gradient_tiles<Precision, 64, 128>(to, wide_dy, wide_x, wider);
 }
 
 void upsampled_weight_gradient(const Grad& dweight, const Tensor& dy, const Tensor& x, const Correlation& g,
