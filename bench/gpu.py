@@ -257,7 +257,7 @@ class Session:
         """Measurements want the machine for themselves."""
         for process in self.compiling:
             try:
-                process.wait(min(120, max(0, self.left() - 60)))
+                process.wait(min(150, max(0, self.left() - 200)))
             except subprocess.TimeoutExpired:
                 process.kill()
                 self.log.text("torch.compile was not done in time")
