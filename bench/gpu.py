@@ -17,6 +17,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import gpu_table
@@ -265,14 +266,20 @@ class Session:
 
     def networks(self) -> None:
         for request in self.requests["networks"]:
-            for mode in ("eager", "graph"):  # fresh processes: the peak of memory is this one's
-                ours = self.ours()
-                self.measure("networks", [ours], request | {"mode": mode, "repeats": 20}, 60)
-                ours.close()
+            for mode in ("eager", "graph"):
+                self.measure_alone("stipple", self.ours, request | {"mode": mode, "repeats": 20}, 60)
             for mode in MODES if self.torch else ():
-                [theirs] = self.pytorch("mnist_step.py")
-                self.measure("networks", [theirs], request | {"mode": mode, "repeats": 20}, 100)
-                theirs.close()
+                start = lambda: self.pytorch("mnist_step.py")[0]
+                self.measure_alone("PyTorch", start, request | {"mode": mode, "repeats": 20}, 100)
+
+    def measure_alone(self, who: str, start: Callable[[], Process], request: dict, seconds: float) -> None:
+        """In a process of its own, whose peak of memory is this request's; none is started when time is up."""
+        if self.left() < 10:
+            self.log.record("networks", request=request, who=who, skipped="no time left")
+            return
+        process = start()
+        self.measure("networks", [process], request, seconds)
+        process.close()
 
 
 def key(request: dict) -> str:

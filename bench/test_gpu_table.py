@@ -1,11 +1,15 @@
-"""The table of `./run gpu` from recorded answers. No GPU is needed: python bench/test_gpu_table.py"""
+"""The table of `./run gpu` from recorded answers, and that it keeps to its time. No GPU is needed: python bench/test_gpu_table.py"""
 
 import contextlib
 import io
 import json
+import tempfile
 import unittest
+from argparse import Namespace
 from pathlib import Path
+from unittest import mock
 
+import gpu
 import gpu_table
 
 WORKLOADS = json.loads((Path(__file__).resolve().parent / "gpu_workloads.json").read_text())
@@ -91,6 +95,19 @@ class TheTable(unittest.TestCase):
         status, lines = shown(ours)
         self.assertEqual(status, 0)
         self.assertIn("our columns only", lines[0])
+
+
+class TheTime(unittest.TestCase):
+    def test_no_process_is_started_when_time_is_up(self):
+        with tempfile.TemporaryDirectory() as folder:
+            workloads = Path(gpu.__file__).parent / "gpu_workloads.json"
+            session = gpu.Session(Namespace(build=Path("."), log=Path(folder) / "log", seconds=0, workloads=workloads))
+            session.torch = True
+            with mock.patch.object(gpu, "Process", side_effect=AssertionError("a process was started")):
+                session.networks()
+            skipped = [record for record in session.log.records if record["part"] == "networks"]
+            self.assertEqual(len(skipped), 5 * len(WORKLOADS["networks"]))
+            self.assertTrue(all(record["skipped"] == "no time left" for record in skipped))
 
 
 if __name__ == "__main__":
