@@ -1,4 +1,4 @@
-"""The table of `./run gpu` from recorded answers, and that it keeps to its time. No GPU is needed: python bench/test_gpu_table.py"""
+"""The table of `./run gpu` from recorded answers, and how it keeps to its time. No GPU: python bench/test_gpu_table.py"""
 
 import contextlib
 import io
