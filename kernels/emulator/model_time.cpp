@@ -12,7 +12,8 @@ namespace {
 // On Hopper these peaks are wgmma's; mma.sync reaches under two thirds of them, so that a kernel of ours that does reach
 // that takes half as long again as the model's "at least".
 // L2: the A100's 5120 bytes a clock are from its architecture paper. For the others NVIDIA names none: Hopper is taken
-// to have as many bytes a clock, the RTX 4090 what its multiprocessors can take, 64 bytes a clock each.
+// to have as many bytes a clock, the RTX 4090 what its multiprocessors can take, 64 bytes a clock each. On an H200, our
+// convolutions were seen to get half of that (bench/results/gpu-h200-2026-11-26.md).
 constexpr double kTera = 1e12, kGiga = 1e9;
 constexpr Gpu kGpus[] = {
     {"A100", 108, 1.41 * kGiga, 2.039 * kTera, 5120 * 1.41 * kGiga, 312 * kTera, 156 * kTera},

@@ -17,10 +17,11 @@
 
 // conv2d, rung mma: an implicit matrix product on tensor cores (sm_80 and up), for forward and input gradient.
 //
-// Idea    a block computes 128 pixels x 64 or 128 filters. Depth, which is the window (r, s, c), goes by in stages of
-//         64 bytes a row; cp.async fetches three stages ahead of the one that is multiplied (stage_fetcher.h). Each of
-//         8 warps keeps 64 x 32 (or 32 x 32) sums in registers: 16 products for 6 ldmatrix. Sums leave through shared
-//         memory, in f32 (what is added to them is rounded once) and in whole 16 bytes of y.
+// Idea    a block computes a tile of pixels x filters (tile_shape.h), 256 x 128 where filters are many and have several taps.
+//         Depth, which is the window, goes by in stages of 64 bytes a row, tap after tap of some channels; cp.async fetches
+//         three stages ahead of the one that is multiplied (stage_fetcher.h). A warp keeps up to 64 x 64 sums in
+//         registers: 32 products for 8 ldmatrix. They begin with the bias and leave through shared memory, in f32 (what
+//         is added to them is rounded once) and in whole 16 bytes of y.
 //         The input gradient is the same product over turned weights (turned_weight.h); with stride 2, one product for
 //         each parity of (h, w), of 1, 2, 2 and 4 taps.
 //         Upsampled maps are never made: each parity of y's pixels is a correlation of the small map with sums of taps
@@ -28,7 +29,10 @@
 //         1x1 filters read two inputs as one (pixel_fetcher.h); larger filters concatenate them first.
 //         Where a group norm follows, a block leaves the moments of its part of y (tile_moments.h), from shared memory.
 //         Maps of few tiles split depth over blocks; partial sums meet in a fixed order.
-// Costs   x is fetched r * s times, from L2 but for the first; turned weights are written and read once a call.
+// Costs   filters are fetched once a tile, x about once from L2 and r * s times from L1; turned weights are written and
+//         read once a call.
+// Measured on an H200, with tiles of 128 x 128 and channels before taps: 265 TFLOP/s in bf16 (64x32x32x128, k 128), 4.2
+//         TB/s from L2 (bench/results/gpu-h200-2026-11-26.md). As it stands here it has not been timed.
 // Counted at 128 filters, tensor cores are .38 of the main loop's instructions in bf16, .24 in tf32, .32 in f32
 //         (`./run machine-code`; Triton's best: .24, .24, .12).
 // Tried   weights of the input gradient read as they lie, with transposing ldmatrix: tf32 has none. Pointers that move on
