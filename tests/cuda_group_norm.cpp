@@ -71,7 +71,8 @@ TEST_CASE("the gradient of a group of one element is rounding alone", "[cuda][gr
     const OpResult cuda = on_cuda(c, inputs, Dtype::f32), cpu = on_cpu(c, inputs, Dtype::f32);
     CHECK(std::abs(cuda.gradients[0].item<float>()) <= 1e-6 * rstd * std::abs(inputs[1].item<float>()));
     check_close(cuda.y, cpu.y, 1e-5);
-    for (const size_t parameter : {1, 2}) CHECK(cuda.gradients[parameter].item<float>() == Approx(cpu.gradients[parameter].item<float>()));
+    for (const size_t parameter : {1, 2})
+      CHECK(cuda.gradients[parameter].item<float>() == Approx(cpu.gradients[parameter].item<float>()));
   }
 }
 

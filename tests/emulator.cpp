@@ -122,6 +122,14 @@ TEST_CASE("emulated tensor cores multiply as the PTX manual lays fragments out",
   }
 }
 
+TEST_CASE("emulated tensor cores cut sums off towards zero", "[emulator]") {
+  const float part = 1.75f * 0x1p-24f;  // of 1's last place: .875
+  CHECK(tensor_core_sum(1, part) == 1);
+  CHECK(tensor_core_sum(-1, -part) == -1);
+  CHECK(tensor_core_sum(1, 2 * part) == 1 + 0x1p-23f);
+  CHECK(tensor_core_sum(0, part) == part);
+}
+
 TEST_CASE("shuffles and votes", "[emulator]") {
   const std::vector<uint32_t> results = warp_operations();
   for (uint32_t lane = 0; lane < 32; ++lane) {

@@ -32,7 +32,8 @@ __global__ void conv2d_channel_sums_kernel(float* __restrict__ partials, const T
   };
   auto& sums = static_shared<Sums>();
   const int column = threadIdx.x % kAcross * kVector, row = threadIdx.x / kAcross;
-  const int first = blockIdx.y * kPixels, last = min(first + kPixels, pixels), channel = blockIdx.x * kChannels + column;
+  const int first = blockIdx.y * kPixels, last = min(first + kPixels, pixels),
+            channel = blockIdx.x * kChannels + column;
   dy += int64_t{blockIdx.z} * pixels * channels + channel;
   float own[kVector] = {}, values[kVector];
 #pragma unroll 4  // so many loads under way

@@ -52,8 +52,7 @@ void multiply(const Meeting& m, Unpack&& unpack) {
       for (int j = 0; j < 8; ++j) c[i][j] += operands.a[i][k] * operands.b[k][j];
   for (int l = 0; l < kWarp; ++l)
     for (int r = 0; r < 4; ++r)
-      static_cast<const Fragments*>(m.brought[l])->d[r] =
-          truncated(c[l / 4 + 8 * (r >> 1)][2 * (l % 4) + (r & 1)]);
+      static_cast<const Fragments*>(m.brought[l])->d[r] = truncated(c[l / 4 + 8 * (r >> 1)][2 * (l % 4) + (r & 1)]);
 }
 
 // Tensor-core instructions and ldmatrix are for whole warps.

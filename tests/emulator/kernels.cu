@@ -149,6 +149,16 @@ auto product_kernel(Instruction instruction) {
   }
 }
 
+// sum + one and the same product everywhere, of which the first lane's stands for all.
+__global__ void tensor_core_sum_kernel(float* sum, float product) {
+  const uint32_t first = threadIdx.x % 4 == 0,
+                 a[4] = {first * __float_as_uint(product), first * __float_as_uint(product), 0, 0};
+  const uint32_t b[2] = {first * __float_as_uint(1.f), 0};
+  float d[4] = {*sum, *sum, *sum, *sum};
+  ptx::mma_m16n8k8_tf32(d, a, b);
+  if (threadIdx.x == 0) *sum = d[0];
+}
+
 // Five results a lane.
 __global__ void warp_operations_kernel(int* to) {
   const int lane = static_cast<int>(threadIdx.x);
@@ -184,6 +194,12 @@ Product tensor_core_product(Instruction instruction) {
                cuda::data<float>(b));
   p.c = c.to_vector<float>();
   return p;
+}
+
+float tensor_core_sum(float sum, float product) {
+  const Tensor to = Tensor::full({1}, sum).to(Device::cuda);
+  cuda::launch(tensor_core_sum_kernel, dim3(1), dim3(32), 0, cuda::mutable_data<float>(to), product);
+  return to.item<float>();
 }
 
 std::vector<uint32_t> warp_operations() {

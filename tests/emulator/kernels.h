@@ -30,7 +30,8 @@ struct Product {
   std::vector<float> a, b, c;  // row-major; c is what the tensor core gave
 };
 enum class Instruction { m16n8k16_bf16, m16n8k8_bf16, m16n8k8_tf32, ldmatrix_bf16, ldmatrix_trans_bf16 };
-Product tensor_core_product(Instruction);  // of small whole numbers, which every format holds exactly
+Product tensor_core_product(Instruction);         // of small whole numbers, which every format holds exactly
+float tensor_core_sum(float sum, float product);  // in tf32
 
 std::vector<uint32_t> warp_operations();                // ballot, shuffles; see the test
 uint32_t count_by_atomics(int blocks, int threads);     // every thread adds 1

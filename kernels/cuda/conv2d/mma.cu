@@ -53,8 +53,10 @@ class Multiplier {
       : left_(ptx::kept(chunk_offset(Shape::row() + lane() % 16, lane() / 16))),
         right_(ptx::kept(chunk_offset(Shape::column() + lane() / 16 * 8 + lane() % 8, lane() / 8 % 2))) {}
 
-  __device__ void operator()(float (&sums)[Shape::kHigh][Shape::kWide][4], const std::byte* a, const std::byte* b) const {
-    constexpr int kUnrolled = Precision::kParts > 1 ? 1 : kChunks / 2;  // else fragments of both steps fill the registers
+  __device__ void operator()(float (&sums)[Shape::kHigh][Shape::kWide][4], const std::byte* a,
+                             const std::byte* b) const {
+    constexpr int kUnrolled =
+        Precision::kParts > 1 ? 1 : kChunks / 2;  // else fragments of both steps fill the registers
 #pragma unroll kUnrolled
     for (int step = 0; step < kChunks / 2; ++step) {
       uint32_t left[Shape::kHigh][Precision::kParts][4], right[Shape::kWide][Precision::kParts][2];
@@ -105,7 +107,8 @@ __device__ void stage_sums(const TileOfSums<Shape::kColumns>& tile, const float 
   for (int i = 0; i < kHigh; ++i)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int row = Shape::row() % kSumsRows + i * 16 + half * 8 + fragment_row(), column = Shape::column() + fragment_column();
+      const int row = Shape::row() % kSumsRows + i * 16 + half * 8 + fragment_row(),
+                column = Shape::column() + fragment_column();
 #pragma unroll
       for (int j = 0; j < kWide; ++j)
         store_pair(tile.at(row, column + j * 8), sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
@@ -248,13 +251,14 @@ template <typename Shape, Fetch kFetch>
 void correlate_tiles(Conv2dOut& out, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
                      const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
   using T = typename Shape::T;
-  const int tiles = (g.pixels() + Shape::kRows - 1) / Shape::kRows * ((g.filters + Shape::kColumns - 1) / Shape::kColumns);
+  const int tiles =
+      (g.pixels() + Shape::kRows - 1) / Shape::kRows * ((g.filters + Shape::kColumns - 1) / Shape::kColumns);
   const Split split(tiles, kFewBlocks<Shape>, FetcherOf<Shape, kFetch>::stages(g));
   const auto start = [&]<typename Out>(Out* to, const Placement& place, const Epilogue<Out>& epilogue,
                                        int64_t split_stride) {
     launch(conv2d_mma_kernel<Shape, Out, kFetch>, dim3(tiles, split.count), Shape::kThreads, shared_bytes<Shape>(), to,
-           place, split_stride, joined<T>(x), data<T>(weight), epilogue, MomentsOut{mutable_data<float>(out.moments)}, g,
-           split.stages);
+           place, split_stride, joined<T>(x), data<T>(weight), epilogue, MomentsOut{mutable_data<float>(out.moments)},
+           g, split.stages);
   };
   const Tensor& y = out.y;
   if (e.moments && split.count == 1)
@@ -282,10 +286,11 @@ void correlate(Conv2dOut& out, const Placement& at, const Concat<Tensor>& x, con
                const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
   if (g.pixels() == 0 || g.filters == 0) return;
   using T = typename Precision::Element;
-  if (PixelFetcher<Narrow<Precision>>::takes(g, x)) return correlate_filters<Precision, Fetch::pixels>(out, at, x, weight, e, g);
+  if (PixelFetcher<Narrow<Precision>>::takes(g, x))
+    return correlate_filters<Precision, Fetch::pixels>(out, at, x, weight, e, g);
   if (x.b.defined()) return correlate<Precision>(out, at, kernels::concat_channels(x), weight, e, g);
   correlate_filters<Precision, Fetch::chunks>(out, at, {in_whole_chunks(x.a)}, in_whole_chunks(weight), e,
-                                           in_whole_chunks(g, x.a.dtype()));
+                                              in_whole_chunks(g, x.a.dtype()));
 }
 
 void correlate(Conv2dOut& out, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,

@@ -83,7 +83,7 @@ class WeightFetcher {
 
  public:
   __device__ WeightFetcher(const WeightGeometry& geometry, const T* dy, const T* x, int filter, int element,
-                                int first_pixel, int last_pixel)
+                           int first_pixel, int last_pixel)
       : of_(geometry),
         at_(geometry.g, element + x_column()),
         x_(x + at_.c),
@@ -138,7 +138,6 @@ class StageReader {
   static_assert(!kFours || kWide == 4);
 
  public:
-
   __device__ void filters(uint32_t (&to)[kHigh][4], const Stage& stage, int pixel) const {
     const T* from = &stage.dy[pixel][0] + filter_;
     if constexpr (kFours) {
@@ -252,7 +251,7 @@ __device__ void store_sums(float* to, const float (&sums)[kHigh][kWide][4], cons
 
 // Block (tile, split).
 template <typename Precision, int kFilters, int kWindow>
-__global__ void __launch_bounds__(kThreads, kFilters * kWindow > 128 * 128 ? 1 : 2)
+__global__ void __launch_bounds__(kThreads, kFilters* kWindow > 128 * 128 ? 1 : 2)
     conv2d_weight_mma_kernel(float* __restrict__ partials, const typename Precision::Element* __restrict__ dy,
                              const typename Precision::Element* __restrict__ x, WeightGeometry of, int pixels_a_split) {
   using Ring = Stage<typename Precision::Element, kFilters, kWindow>;

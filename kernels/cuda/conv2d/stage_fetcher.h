@@ -78,8 +78,7 @@ class ChunkFetcher {
                                                 inside_[i / 2] & tap_ << i % 2 * kMostTaps ? kChunk : 0);
 #pragma unroll
     for (int i = 0; i < kFilters && own_filter() < Shape::kColumns; ++i)
-      ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes,
-                            filter_ + i * kRowsAtOnce * g.window(),
+      ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes, filter_ + i * kRowsAtOnce * g.window(),
                             i * kRowsAtOnce < filters_left_ ? kChunk : 0);
     go_on();
   }
@@ -116,14 +115,14 @@ class ChunkFetcher {
 
   const Correlation& g;
   const T* x_;
-  int place_;                 // of its chunk in a tile
-  uint32_t tap_;              // the bit of the tap it has reached,
-  int channel_;               // and the channel
-  int along_window_;          // elements from where it begins
-  uint32_t row_begins_ = 0;   // the taps with which rows of the window begin, and the one behind the last
-  const T* window_[kPixels];  // may begin outside the picture: nothing is read there
+  int place_;                          // of its chunk in a tile
+  uint32_t tap_;                       // the bit of the tap it has reached,
+  int channel_;                        // and the channel
+  int along_window_;                   // elements from where it begins
+  uint32_t row_begins_ = 0;            // the taps with which rows of the window begin, and the one behind the last
+  const T* window_[kPixels];           // may begin outside the picture: nothing is read there
   uint32_t inside_[kPixels / 2] = {};  // a bit a tap, two pixels in one
-  const T* filter_;  // where it has reached the first of its filters
+  const T* filter_;                    // where it has reached the first of its filters
   int filters_left_;
 };
 

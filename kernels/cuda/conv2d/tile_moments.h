@@ -28,7 +28,8 @@ struct MomentsOut {
     const int end = min(begin + Pieces::kPixels, g.pixels() - row), image_pixels = g.rows * g.columns;
     for (int first = begin; first < end;) {
       const int image = (row + first) / image_pixels, last = min(end, (image + 1) * image_pixels - row);
-      put<TileOfSums<kColumns>::kPitch>(g, tile.at(first, c), last - first, image, (row + begin) / Pieces::kPixels, filter);
+      put<TileOfSums<kColumns>::kPitch>(g, tile.at(first, c), last - first, image, (row + begin) / Pieces::kPixels,
+                                        filter);
       first = last;
     }
   }
