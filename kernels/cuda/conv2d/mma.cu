@@ -44,30 +44,29 @@ namespace {
 constexpr int kStages = 4;
 
 // sums += stages' products, each in two steps of 32 bytes of depth.
-template <typename Shape>
+template <typename Tile>
 class Multiplier {
-  using Precision = typename Shape::Precision;
+  using Precision = typename Tile::Precision;
 
  public:
   __device__ Multiplier()
-      : left_(ptx::kept(chunk_offset(Shape::row() + lane() % 16, lane() / 16))),
-        right_(ptx::kept(chunk_offset(Shape::column() + lane() / 16 * 8 + lane() % 8, lane() / 8 % 2))) {}
+      : left_(ptx::kept(chunk_offset(Tile::row() + lane() % 16, lane() / 16))),
+        right_(ptx::kept(chunk_offset(Tile::column() + lane() / 16 * 8 + lane() % 8, lane() / 8 % 2))) {}
 
-  __device__ void operator()(float (&sums)[Shape::kHigh][Shape::kWide][4], const std::byte* a,
-                             const std::byte* b) const {
+  __device__ void operator()(float (&sums)[Tile::kHigh][Tile::kWide][4], const std::byte* a, const std::byte* b) const {
     constexpr int kUnrolled =
         Precision::kParts > 1 ? 1 : kChunks / 2;  // else fragments of both steps fill the registers
 #pragma unroll kUnrolled
     for (int step = 0; step < kChunks / 2; ++step) {
-      uint32_t left[Shape::kHigh][Precision::kParts][4], right[Shape::kWide][Precision::kParts][2];
+      uint32_t left[Tile::kHigh][Precision::kParts][4], right[Tile::kWide][Precision::kParts][2];
 #pragma unroll
-      for (int i = 0; i < Shape::kHigh; ++i) {
+      for (int i = 0; i < Tile::kHigh; ++i) {
         uint32_t raw[4];
         ptx::ldmatrix_x4(raw, a + (left_ ^ step * 2 * kChunk) + i * 16 * kRowBytes);
         split<Precision>(left[i], raw);
       }
 #pragma unroll
-      for (int j = 0; j < Shape::kWide; j += 2) {
+      for (int j = 0; j < Tile::kWide; j += 2) {
         uint32_t raw[4];
         ptx::ldmatrix_x4(raw, b + (right_ ^ step * 2 * kChunk) + j * 8 * kRowBytes);
         const uint32_t even[2] = {raw[0], raw[1]}, odd[2] = {raw[2], raw[3]};
@@ -75,9 +74,9 @@ class Multiplier {
         split<Precision>(right[j + 1], odd);
       }
 #pragma unroll
-      for (int i = 0; i < Shape::kHigh; ++i)
+      for (int i = 0; i < Tile::kHigh; ++i)
 #pragma unroll
-        for (int j = 0; j < Shape::kWide; ++j) multiply_of_many<Precision>(sums[i][j], left[i], right[j]);
+        for (int j = 0; j < Tile::kWide; ++j) multiply_of_many<Precision>(sums[i][j], left[i], right[j]);
     }
   }
 
@@ -86,13 +85,13 @@ class Multiplier {
 };
 
 // Sums begin with what all pixels of a filter get: a lane reads the few it has once, in whole sectors.
-template <typename Shape, int kHigh, int kWide>
+template <typename Tile, int kHigh, int kWide>
 __device__ void begin_with_bias(float (&sums)[kHigh][kWide][4], const float* bias, int left) {
 #pragma unroll
   for (int j = 0; j < kWide; ++j)
 #pragma unroll
     for (int k = 0; k < 2; ++k) {
-      const int filter = Shape::column() + j * 8 + fragment_column() + k;
+      const int filter = Tile::column() + j * 8 + fragment_column() + k;
       const float first = filter < left ? bias[filter] : 0;
 #pragma unroll
       for (int i = 0; i < kHigh; ++i) sums[i][j][k] = sums[i][j][2 + k] = first;
@@ -101,14 +100,14 @@ __device__ void begin_with_bias(float (&sums)[kHigh][kWide][4], const float* bia
 
 constexpr int kSumsRows = 128;  // of a tile that leave by way of shared memory at once
 
-template <typename Shape, int kHigh, int kWide>
-__device__ void stage_sums(const TileOfSums<Shape::kColumns>& tile, const float (&sums)[kHigh][kWide][4]) {
+template <typename Tile, int kHigh, int kWide>
+__device__ void stage_sums(const TileOfSums<Tile::kColumns>& tile, const float (&sums)[kHigh][kWide][4]) {
 #pragma unroll
   for (int i = 0; i < kHigh; ++i)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int row = Shape::row() % kSumsRows + i * 16 + half * 8 + fragment_row(),
-                column = Shape::column() + fragment_column();
+      const int row = Tile::row() % kSumsRows + i * 16 + half * 8 + fragment_row(),
+                column = Tile::column() + fragment_column();
 #pragma unroll
       for (int j = 0; j < kWide; ++j)
         store_pair(tile.at(row, column + j * 8), sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
@@ -133,13 +132,13 @@ __device__ void put_back(const TileOfSums<kColumns>& tile, int row, int column, 
 
 // From shared memory to y, 16 bytes a thread where filters come in whole chunks; what y has then got goes back where
 // moments are taken of it.
-template <typename Shape, typename Out>
+template <typename Tile, typename Out>
 __device__ void store_results(Out* y, const Placement& at, const Correlation& g, const Epilogue<Out>& epilogue,
-                              const TileOfSums<Shape::kColumns>& tile, int row, int column, bool back) {
-  constexpr int kLength = kChunk / sizeof(Out), kAcross = Shape::kColumns / kLength;
+                              const TileOfSums<Tile::kColumns>& tile, int row, int column, bool back) {
+  constexpr int kLength = kChunk / sizeof(Out), kAcross = Tile::kColumns / kLength;
   const int c = threadIdx.x % kAcross * kLength, filter = column + c, left = g.filters - filter;
   if (left <= 0) return;
-  for (int r = threadIdx.x / kAcross; r < kSumsRows && row + r < g.pixels(); r += Shape::kThreads / kAcross) {
+  for (int r = threadIdx.x / kAcross; r < kSumsRows && row + r < g.pixels(); r += Tile::kThreads / kAcross) {
     const int64_t offset = at(g, row + r) + filter;
     Out* to = y + offset;
     if (g.filters % kLength == 0) {
@@ -158,58 +157,58 @@ __device__ void store_results(Out* y, const Placement& at, const Correlation& g,
   }
 }
 
-template <typename Shape>
-constexpr int kStageBytes = (Shape::kRows + Shape::kColumns) * kRowBytes;
+template <typename Tile>
+constexpr int kStageBytes = (Tile::kRows + Tile::kColumns) * kRowBytes;
 
-template <typename Shape>
+template <typename Tile>
 constexpr size_t shared_bytes() {
-  const size_t stages = kStages * kStageBytes<Shape>;
-  const size_t sums = kSumsRows * TileOfSums<Shape::kColumns>::kPitch * sizeof(float);
+  const size_t stages = kStages * kStageBytes<Tile>;
+  const size_t sums = kSumsRows * TileOfSums<Tile::kColumns>::kPitch * sizeof(float);
   return stages > sums ? stages : sums;
 }
 
 // How stages are fetched.
 enum class Fetch { chunks, pixels };
 
-template <typename Shape, Fetch kFetch>
-using FetcherOf = std::conditional_t<kFetch == Fetch::pixels, PixelFetcher<Shape>, ChunkFetcher<Shape>>;
+template <typename Tile, Fetch kFetch>
+using FetcherOf = std::conditional_t<kFetch == Fetch::pixels, PixelFetcher<Tile>, ChunkFetcher<Tile>>;
 
 // Block (tile, split): y of split i lies i * split_stride elements after the first's.
-template <typename Shape, typename Out, Fetch kFetch>
-__global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
-    conv2d_mma_kernel(Out* __restrict__ y, Placement at, int64_t split_stride, Joined<const typename Shape::T> x,
-                      const typename Shape::T* __restrict__ weight, Epilogue<Out> epilogue, MomentsOut moments,
+template <typename Tile, typename Out, Fetch kFetch>
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
+    conv2d_mma_kernel(Out* __restrict__ y, Placement at, int64_t split_stride, Joined<const typename Tile::T> x,
+                      const typename Tile::T* __restrict__ weight, Epilogue<Out> epilogue, MomentsOut moments,
                       Correlation g, int stages_a_split) {
-  using Fetcher = FetcherOf<Shape, kFetch>;
+  using Fetcher = FetcherOf<Tile, kFetch>;
   std::byte* shared = dynamic_shared<std::byte>();
-  const int across = (g.filters + Shape::kColumns - 1) / Shape::kColumns;
-  const int row = blockIdx.x / across * Shape::kRows, column = blockIdx.x % across * Shape::kColumns;
+  const int across = (g.filters + Tile::kColumns - 1) / Tile::kColumns;
+  const int row = blockIdx.x / across * Tile::kRows, column = blockIdx.x % across * Tile::kColumns;
   const int first = blockIdx.y * stages_a_split, stages = min(stages_a_split, Fetcher::stages(g) - first);
   Fetcher fetch(g, x, weight, row, column, first);
-  const Multiplier<Shape> multiply;
-  const auto stage = [&](int i) { return shared + i % kStages * kStageBytes<Shape>; };
+  const Multiplier<Tile> multiply;
+  const auto stage = [&](int i) { return shared + i % kStages * kStageBytes<Tile>; };
   for (int i = 0; i < kStages - 1; ++i) {
-    if (i < stages) fetch(stage(i), stage(i) + Shape::kRows * kRowBytes);
+    if (i < stages) fetch(stage(i), stage(i) + Tile::kRows * kRowBytes);
     ptx::cp_async_commit();
   }
-  float sums[Shape::kHigh][Shape::kWide][4] = {};
-  if (epilogue.bias) begin_with_bias<Shape>(sums, epilogue.bias + column, g.filters - column);
+  float sums[Tile::kHigh][Tile::kWide][4] = {};
+  if (epilogue.bias) begin_with_bias<Tile>(sums, epilogue.bias + column, g.filters - column);
   for (int i = 0; i < stages; ++i) {
     ptx::cp_async_wait<kStages - 2>();
     __syncthreads();  // stage i has come for everybody, and everybody is done with stage i - 1
     const int next = i + kStages - 1;
-    if (next < stages) fetch(stage(next), stage(next) + Shape::kRows * kRowBytes);
+    if (next < stages) fetch(stage(next), stage(next) + Tile::kRows * kRowBytes);
     ptx::cp_async_commit();
-    multiply(sums, stage(i), stage(i) + Shape::kRows * kRowBytes);
+    multiply(sums, stage(i), stage(i) + Tile::kRows * kRowBytes);
   }
-  const TileOfSums<Shape::kColumns> tile{reinterpret_cast<float*>(shared)};
+  const TileOfSums<Tile::kColumns> tile{reinterpret_cast<float*>(shared)};
   epilogue.bias = nullptr;  // the sums have it
 #pragma unroll 1
-  for (int part = 0; part < Shape::kRows; part += kSumsRows) {
+  for (int part = 0; part < Tile::kRows; part += kSumsRows) {
     __syncthreads();
-    if (Shape::row() / kSumsRows * kSumsRows == part) stage_sums<Shape>(tile, sums);
+    if (Tile::row() / kSumsRows * kSumsRows == part) stage_sums<Tile>(tile, sums);
     __syncthreads();
-    store_results<Shape>(y + blockIdx.y * split_stride, at, g, epilogue, tile, row + part, column, moments.to);
+    store_results<Tile>(y + blockIdx.y * split_stride, at, g, epilogue, tile, row + part, column, moments.to);
     if (!moments.to) continue;
     __syncthreads();
     moments.take<kSumsRows>(g, tile, row + part, column);
@@ -217,8 +216,8 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
 }
 
 // Fewer blocks leave multiprocessors idle; shorter splits do not pay.
-template <typename Shape>
-constexpr int kFewBlocks = Shape::kBlocks == 1 ? 128 : 256;
+template <typename Tile>
+constexpr int kFewBlocks = Tile::kBlocks == 1 ? 128 : 256;
 constexpr int kFewestStages = 8;
 
 // How depth is split over blocks.
@@ -247,16 +246,15 @@ struct OutputElement {
   }
 };
 
-template <typename Shape, Fetch kFetch>
+template <typename Tile, Fetch kFetch>
 void correlate_tiles(Conv2dOut& out, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
                      const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
-  using T = typename Shape::T;
-  const int tiles =
-      (g.pixels() + Shape::kRows - 1) / Shape::kRows * ((g.filters + Shape::kColumns - 1) / Shape::kColumns);
-  const Split split(tiles, kFewBlocks<Shape>, FetcherOf<Shape, kFetch>::stages(g));
+  using T = typename Tile::T;
+  const int tiles = (g.pixels() + Tile::kRows - 1) / Tile::kRows * ((g.filters + Tile::kColumns - 1) / Tile::kColumns);
+  const Split split(tiles, kFewBlocks<Tile>, FetcherOf<Tile, kFetch>::stages(g));
   const auto start = [&]<typename Out>(Out* to, const Placement& place, const Epilogue<Out>& epilogue,
                                        int64_t split_stride) {
-    launch(conv2d_mma_kernel<Shape, Out, kFetch>, dim3(tiles, split.count), Shape::kThreads, shared_bytes<Shape>(), to,
+    launch(conv2d_mma_kernel<Tile, Out, kFetch>, dim3(tiles, split.count), Tile::kThreads, shared_bytes<Tile>(), to,
            place, split_stride, joined<T>(x), data<T>(weight), epilogue, MomentsOut{mutable_data<float>(out.moments)},
            g, split.stages);
   };

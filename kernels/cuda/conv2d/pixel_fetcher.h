@@ -6,10 +6,10 @@ namespace stipple::cuda::mma {
 
 // Fetches stages of a convolution with 1x1 filters, where a pixel of y sees the same pixel of x: the channels of one
 // tensor, or those of two, one after the other. For channels in whole chunks.
-template <typename Shape>
+template <typename Tile>
 class PixelFetcher {
-  using T = typename Shape::T;
-  static constexpr int kRowsAtOnce = Shape::kThreads / kChunks;  // that the block's threads fetch, a chunk each
+  using T = typename Tile::T;
+  static constexpr int kRowsAtOnce = Tile::kThreads / kChunks;  // that the block's threads fetch, a chunk each
 
  public:
   static bool takes(const Correlation& g, const Concat<Tensor>& x) {
@@ -37,11 +37,11 @@ class PixelFetcher {
     if (static_cast<unsigned>(channel_ - x_.a_channels) < kDepth) enter();
     const bool inside = channel_ < g.c;
 #pragma unroll
-    for (int i = 0; i < Shape::kRows / kRowsAtOnce; ++i)
+    for (int i = 0; i < Tile::kRows / kRowsAtOnce; ++i)
       ptx::cp_async<kChunk>(a + place_ + i * kRowsAtOnce * kRowBytes, pixel_ + channel_ + i * kRowsAtOnce * stride_,
                             inside && row_ + i * kRowsAtOnce < g.pixels() ? kChunk : 0);
 #pragma unroll
-    for (int i = 0; i < (Shape::kColumns + kRowsAtOnce - 1) / kRowsAtOnce && own_filter() < Shape::kColumns; ++i)
+    for (int i = 0; i < (Tile::kColumns + kRowsAtOnce - 1) / kRowsAtOnce && own_filter() < Tile::kColumns; ++i)
       ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes, filter_ + channel_ + i * kRowsAtOnce * g.c,
                             inside && column_ + i * kRowsAtOnce < g.filters ? kChunk : 0);
     channel_ += kDepth;
@@ -50,7 +50,7 @@ class PixelFetcher {
  private:
   static constexpr int kLength = kChunk / sizeof(T), kDepth = kRowBytes / sizeof(T);
 
-  __device__ static int own_filter() { return kRowsAtOnce > Shape::kColumns ? threadIdx.x / kChunks : 0; }
+  __device__ static int own_filter() { return kRowsAtOnce > Tile::kColumns ? threadIdx.x / kChunks : 0; }
 
   // The tensor that holds the channel it has reached.
   __device__ void enter() {

@@ -41,10 +41,10 @@ struct Window {
 // most 31 taps: which of them lie inside the picture is one bit each, found once, and all of a thread's rows are at the
 // same distance from where their windows begin: an address is one instruction. Where nothing is to be copied it may be
 // anywhere.
-template <typename Shape>
+template <typename Tile>
 class ChunkFetcher {
-  using T = typename Shape::T;
-  static constexpr int kRowsAtOnce = Shape::kThreads / kChunks;  // that the block's threads fetch, a chunk each
+  using T = typename Tile::T;
+  static constexpr int kRowsAtOnce = Tile::kThreads / kChunks;  // that the block's threads fetch, a chunk each
 
  public:
   static constexpr int kDepth = kRowBytes / sizeof(T);  // of a stage
@@ -77,17 +77,16 @@ class ChunkFetcher {
       ptx::cp_async<kChunk, ptx::Past::nothing>(a + place_ + i * kRowsAtOnce * kRowBytes, window_[i] + along_window_,
                                                 inside_[i / 2] & tap_ << i % 2 * kMostTaps ? kChunk : 0);
 #pragma unroll
-    for (int i = 0; i < kFilters && own_filter() < Shape::kColumns; ++i)
+    for (int i = 0; i < kFilters && own_filter() < Tile::kColumns; ++i)
       ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes, filter_ + i * kRowsAtOnce * g.window(),
                             i * kRowsAtOnce < filters_left_ ? kChunk : 0);
     go_on();
   }
 
  private:
-  static constexpr int kPixels = Shape::kRows / kRowsAtOnce,
-                       kFilters = (Shape::kColumns + kRowsAtOnce - 1) / kRowsAtOnce;
+  static constexpr int kPixels = Tile::kRows / kRowsAtOnce, kFilters = (Tile::kColumns + kRowsAtOnce - 1) / kRowsAtOnce;
 
-  __device__ static int own_filter() { return kRowsAtOnce > Shape::kColumns ? threadIdx.x / kChunks : 0; }
+  __device__ static int own_filter() { return kRowsAtOnce > Tile::kColumns ? threadIdx.x / kChunks : 0; }
 
   __device__ uint32_t taps_inside(const Window& window) const {
     uint32_t taps = 0;
