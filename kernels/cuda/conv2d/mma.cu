@@ -33,10 +33,12 @@
 //         read once a call.
 // Measured on an H200, with tiles of 128 x 128 and channels before taps: 265 TFLOP/s in bf16 (64x32x32x128, k 128), 4.2
 //         TB/s from L2 (bench/results/gpu-h200-2026-11-26.md). As it stands here it has not been timed.
-// Counted at 128 filters, tensor cores are .38 of the main loop's instructions in bf16, .24 in tf32, .32 in f32
-//         (`./run machine-code`; Triton's best: .24, .24, .12).
+// Counted in the widest tiles, tensor cores are .48 of the main loop's instructions in bf16 and .32 in tf32, and in f32 .20
+//         (`./run machine-code`, sm_80; Triton's best: .24, .24, .12).
 // Tried   weights of the input gradient read as they lie, with transposing ldmatrix: tf32 has none. Pointers that move on
-//         with every stage, and that stay at x where nothing is copied: .29 in bf16, .20 in tf32.
+//         with every stage, and that stay at x where nothing is copied. Tiles of 128 x 128 with warps of 64 x 32: .38 and
+//         .24. Element by element for channels that are no chunks: .02 to .15. f32 in tiles of 128 filters, its steps
+//         summed apart: 36 bytes of spilled registers.
 
 namespace stipple::cuda::mma {
 namespace {
