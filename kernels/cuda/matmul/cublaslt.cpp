@@ -75,8 +75,9 @@ struct Description {
   }
 };
 
-// The largest power of two, up to 256, that divides the address.
+// The largest power of two, up to 256, that divides the address; 256 where there is no tensor.
 uint32_t alignment(const Tensor& x) {
+  if (!x) return 256;
   const auto address = reinterpret_cast<uintptr_t>(x.bytes());
   return static_cast<uint32_t>(std::min<uintptr_t>(256, address & (~address + 1)));
 }
@@ -84,13 +85,13 @@ uint32_t alignment(const Tensor& x) {
 struct Preference {
   cublasLtMatmulPreference_t is = nullptr;
 
-  Preference(const Tensor& first, const Tensor& second, const Tensor& result) {
+  Preference(const Tensor& first, const Tensor& second, const Tensor& result, const Tensor& bias) {
     check_call(cublasLtMatmulPreferenceCreate(&is), "preference");
     set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kMostWorkspace);
     set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment(first));
     set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment(second));
     set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment(result));
-    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment(result));
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, std::min(alignment(result), alignment(bias)));
   }
   ~Preference() { cublasLtMatmulPreferenceDestroy(is); }
   Preference(const Preference&) = delete;
@@ -110,7 +111,7 @@ struct Call {
   Preference preference;
 
   Call(const Grad& c, const MatmulOperand& a, const MatmulOperand& b, const Tensor& bias)
-      : product(a, b, bias), first(b.of), second(a.of), result(c.to), preference(b.of, a.of, c.to) {}
+      : product(a, b, bias), first(b.of), second(a.of), result(c.to), preference(b.of, a.of, c.to, bias) {}
 
   cublasLtMatmulHeuristicResult_t best() const {
     cublasLtMatmulHeuristicResult_t found;
@@ -123,7 +124,8 @@ struct Call {
   }
 };
 
-using Key = std::tuple<int, int, int, Dtype, Dtype, Transpose, Transpose, bool, bool, uint32_t, uint32_t, uint32_t>;
+using Key =
+    std::tuple<int, int, int, Dtype, Dtype, Transpose, Transpose, bool, bool, uint32_t, uint32_t, uint32_t, uint32_t>;
 
 const cublasLtMatmulHeuristicResult_t& choice(const Key& key, const Call& call) {
   static std::map<Key, cublasLtMatmulHeuristicResult_t> known;
@@ -138,7 +140,8 @@ void matmul(const Grad& c, const MatmulOperand& a, const MatmulOperand& b, const
   const Tensor like_result = bias ? bias.to(c.to.dtype()) : bias;
   const Call call(c, a, b, like_result);
   const Key key(size.rows, size.columns, size.depth, a.of.dtype(), c.to.dtype(), a.transpose, b.transpose,
-                static_cast<bool>(bias), allows_tf32(), alignment(a.of), alignment(b.of), alignment(c.to));
+                static_cast<bool>(bias), allows_tf32(), alignment(a.of), alignment(b.of), alignment(c.to),
+                alignment(like_result));
   const cublasLtMatmulHeuristicResult_t& chosen = choice(key, call);
   const Tensor workspace({static_cast<int64_t>(chosen.workspaceSize)}, Dtype::u8, Device::cuda);
   const float alpha = 1, beta = c.add ? 1 : 0;
