@@ -63,8 +63,9 @@ TEST_CASE("a flag that the sampler would ignore is refused", "[command]") {
           "clip_sample_range changes nothing without clip_sample");
   refused(folder, 1, "--sampler ddpm --thresholding --clip-sample-range 2",
           "clip_sample_range changes nothing with thresholding");
-  refused(folder, 1, "--sampler dpm-solver --steps-offset 1", "steps_offset changes nothing without timestep_spacing");
-  refused(folder, 1, "--sampler euler --use-karras-sigmas --interpolation-type log_linear",
+  refused(folder, 1, "--sampler dpm-solver --timestep-spacing linspace --steps-offset 1",
+          "steps_offset changes nothing without timestep_spacing");
+  refused(folder, 1, "--sampler euler --timestep-spacing linspace --use-karras-sigmas --interpolation-type log_linear",
           "interpolation_type changes nothing where sigmas are spaced anew");
   refused(folder, 2, "--strength 0.5", "--init-image");
   refused(folder, 2, "--interpolate 3", "no pair of seeds");
