@@ -185,7 +185,7 @@ json parse_object(const std::string& text, const std::string& file) {
   json object;
   try {
     object = json::parse(quote_infinities(text));
-  } catch (const json::exception& error) { fail("{}: not valid JSON ({})", file, error.what()); }
+  } catch (const json::exception& error) { fail("{}: not valid JSON: {}", file, in_quotes(error.what())); }
   check(object.is_object(), "{}: is no JSON object", file);
   return object;
 }
