@@ -38,11 +38,11 @@ void check_command(CLI::App& app, const std::string& name) {
   stipple::fail_usage("there is no command '{}'; there are {}", name, known);
 }
 
-// What was printed must have arrived: a full disk shows at the latest here.
+// What was printed must have arrived: a full disk shows at the latest here. Why an earlier write failed is not known.
 void flush_output() {
   errno = 0;
   if (std::fflush(stdout) != 0 || std::ferror(stdout))
-    stipple::fail("cannot write to standard output: {}", std::strerror(errno));
+    stipple::fail("cannot write to standard output{}", errno ? fmt::format(": {}", std::strerror(errno)) : "");
 }
 
 int run(int argc, char** argv) {

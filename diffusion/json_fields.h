@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tensor/error.h"
+#include "tensor/in_quotes.h"
 
 namespace stipple {
 
@@ -17,7 +18,7 @@ class JsonFields {
   JsonFields(const std::string& text, std::string file) : file_(std::move(file)) {
     try {
       object_ = nlohmann::json::parse(text);
-    } catch (const nlohmann::json::exception& error) { fail("{}: not valid JSON ({})", file_, error.what()); }
+    } catch (const nlohmann::json::exception& error) { fail("{}: not valid JSON: {}", file_, in_quotes(error.what())); }
     check(object_.is_object(), "{}: a JSON object expected", file_);
   }
 

@@ -152,11 +152,21 @@ void check_pictures(const std::string& file, const UNet2DConfig& c) {
   }
 }
 
+// Of the widths that norms are known to have; those of what Skip blocks hand on follow when the network is built.
 void check_groups(const std::string& file, const UNet2DConfig& c) {
-  for (const auto* types : {&c.down_block_types, &c.up_block_types})
-    for (const std::string& type : *types)
-      check(c.norm_num_groups || carries_picture(type), "{}: field 'norm_num_groups' is null, but {} needs a number",
-            file, type);
+  const auto divides = [&](const char* key, int64_t groups, int64_t channels) {
+    check(channels % groups == 0, "{}: field '{}' is {}, by which {} of 'block_out_channels' cannot be divided", file,
+          key, groups, channels);
+  };
+  const size_t levels = c.block_out_channels.size();
+  for (size_t i = 0; i < levels; ++i)
+    for (const std::string& type : {c.down_block_types[i], c.up_block_types[levels - 1 - i]}) {
+      if (carries_picture(type)) continue;
+      check(c.norm_num_groups.has_value(), "{}: field 'norm_num_groups' is null, but {} needs a number", file, type);
+      divides("norm_num_groups", *c.norm_num_groups, c.block_out_channels[i]);
+    }
+  if (c.mid_block && c.add_attention)
+    divides("attn_norm_num_groups", c.attn_norm_num_groups.value_or(1), c.block_out_channels.back());
 }
 
 // A few bytes of configuration must not promise more than a machine can hold.
@@ -188,8 +198,8 @@ void check_consistent(const std::string& file, const UNet2DConfig& c) {
   check(c.downsample_padding == 0 || c.downsample_padding == 1,
         "{}: field 'downsample_padding' must be 0 or 1, it is {}", file, c.downsample_padding);
   check(c.dropout >= 0 && c.dropout < 1, "{}: field 'dropout' must be in [0, 1), it is {}", file, c.dropout);
-  check_groups(file, c);
   check_pictures(file, c);
+  check_groups(file, c);
 }
 
 Json sample_size(const UNet2DConfig& c) {

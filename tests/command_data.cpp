@@ -88,7 +88,7 @@ TEST_CASE("a config that is none is refused", "[command]") {
       {R"({"in_channels": "one"})", "in_channels"},
       {R"({"block_out_channels": [8]})", "block_out_channels"},
       {R"({"down_block_types": ["CrossAttnDownBlock2D"]})", "CrossAttnDownBlock2D"},
-      {R"({"norm_num_groups": 5, "block_out_channels": [8, 12, 16, 16]})", "group"},
+      {R"({"norm_num_groups": 5, "block_out_channels": [8, 12, 16, 16]})", "norm_num_groups"},
       {R"({"layers_per_block": 1000000000})", "layers_per_block"},
       {R"({"dropout": 1.5, "in_channels": 1, "out_channels": 1, "block_out_channels": [32, 32, 32, 32]})", "dropout"},
   };

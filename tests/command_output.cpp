@@ -2,6 +2,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <fstream>
 
 #include "tests/command_result.h"
@@ -84,6 +85,17 @@ TEST_CASE("a full device fails the command", "[command]") {
                 "No space left");
   CHECK(fs::exists(folder / "g.png"));  // pictures come first
   CHECK(fs::exists(folder / "s.png"));
+}
+
+TEST_CASE("standard output that is full fails the command, and success is no reason", "[command]") {
+  const ScratchFolder folder;
+  for (const char* long_or_short : {"sample --help", "--help"}) {
+    const std::string command = fmt::format("{} {} >/dev/full 2>{}", STIPPLE_COMMAND, long_or_short, folder / "err");
+    CHECK(std::system(command.c_str()) != 0);
+    const std::string message = read_file(folder / "err");
+    CHECK(message.starts_with("stipple: cannot write to standard output"));
+    CHECK_FALSE(message.ends_with(": Success\n"));
+  }
 }
 
 TEST_CASE("a full disk leaves nothing half-written", "[command]") {

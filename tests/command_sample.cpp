@@ -63,10 +63,21 @@ TEST_CASE("a flag that the sampler would ignore is refused", "[command]") {
           "clip_sample_range changes nothing without clip_sample");
   refused(folder, 1, "--sampler ddpm --thresholding --clip-sample-range 2",
           "clip_sample_range changes nothing with thresholding");
-  refused(folder, 1, "--sampler dpm-solver --timestep-spacing trailing --steps-offset 1",
+  refused(folder, 1, "--sampler dpm-solver --timestep-spacing linspace --steps-offset 1",
           "steps_offset changes nothing without timestep_spacing");
   refused(folder, 1, "--sampler euler --timestep-spacing linspace --use-karras-sigmas --interpolation-type log_linear",
           "interpolation_type changes nothing where sigmas are spaced anew");
+  refused(folder, 1, "--sampler ddim --thresholding --clip-sample", "clip_sample changes nothing with thresholding");
+  for (const char* flag : {"--timestep-spacing trailing", "--steps-offset 1", "--lambda-min-clipped -5"})
+    refused(folder, 1, std::string("--sampler dpm-solver --use-lu-lambdas ") + flag,
+            "changes nothing where sigmas are spaced anew over the whole schedule");
+  refused(folder, 1, "--sampler dpm-solver --order 1 --solver-type heun",
+          "solver_type changes nothing with solver_order 1");
+  refused(folder, 1, "--sampler dpm-solver --euler-at-final",
+          "euler_at_final changes nothing with final_sigmas_type zero");
+  refused(folder, 1, "--sampler euler --timestep-type continuous", "without prediction_type v_prediction");
+  refused(folder, 1, "--sampler ddim --clip-sample false --use-clipped-model-output",
+          "use_clipped_model_output changes nothing without clip_sample or thresholding");
   refused(folder, 2, "--strength 0.5", "--init-image");
   refused(folder, 2, "--interpolate 3", "no pair of seeds");
   refused(folder, 1, "--init-image nothing.png", "nothing.png");

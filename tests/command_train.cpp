@@ -79,6 +79,8 @@ TEST_CASE("a run that cannot begin replaces nothing", "[command]") {
   check_run_kept(folder, replay("run"), "noise.001");
   edit_file(folder / "network.json", "\"in_channels\": 1", "\"in_channels\": 2");
   check_run_kept(folder, tiny_train("run", 1), "2 channels and answers 1");
+  edit_file(folder / "network.json", "\"out_channels\": 1", "\"out_channels\": 2");
+  check_run_kept(folder, tiny_train("run", 1), "pictures of 2 channels (out_channels)");
 }
 
 TEST_CASE("all of a --replay is looked at before its first step", "[command]") {

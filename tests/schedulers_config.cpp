@@ -67,6 +67,7 @@ TEST_CASE("a scheduler's JSON gives notices of unknown keys and refuses wrong va
   CHECK(mentions(refused(R"({"prediction_type": "noise"})"), "scheduler_config.json: prediction_type \"noise\""));
   CHECK(mentions(refused("[]"), "scheduler_config.json: is no JSON object"));
   CHECK(mentions(refused("{\"beta_end\": 1,\n oops"), "scheduler_config.json: not valid JSON"));
+  CHECK_FALSE(mentions(refused("\x89PNG"), "\x89"));
   CHECK(mentions(refused("{\"beta_end\": 1,\n oops"), "line 2, column 2"));
   CHECK(mentions(refused(R"({"num_train_timesteps": 18446744073709551615})"),
                  "num_train_timesteps is 18446744073709551615, expected an integer"));

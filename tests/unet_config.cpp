@@ -60,6 +60,8 @@ TEST_CASE("what a config asks for and cannot be built is an error that names the
       {R"("block_out_channels": [8], "norm_num_groups": null, "down_block_types": ["DownBlock2D"],
           "up_block_types": ["SkipUpBlock2D"])",
        "norm_num_groups"},
+      {kPlain + R"(, "norm_num_groups": 3)", "norm_num_groups"},
+      {kPlain + R"(, "attn_norm_num_groups": 3)", "attn_norm_num_groups"},
       {small(R"(["DownBlock2D", "KDownBlock2D"])", R"(["UpBlock2D", "UpBlock2D"])"), "KDownBlock2D"},
       {kSkip + R"(, "in_channels": 1)", "in_channels"},
       {kSkip + R"(, "out_channels": 1)", "out_channels"},

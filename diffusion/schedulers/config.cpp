@@ -185,7 +185,7 @@ json parse_object(const std::string& text, const std::string& file) {
   json object;
   try {
     object = json::parse(quote_infinities(text));
-  } catch (const json::exception& error) { fail("{}: not valid JSON ({})", file, error.what()); }
+  } catch (const json::exception& error) { fail("{}: not valid JSON: {}", file, in_quotes(error.what())); }
   check(object.is_object(), "{}: is no JSON object", file);
   return object;
 }
@@ -235,6 +235,21 @@ void check_names(const SchedulerConfig& c, const std::string& where) {
   check_name(where, "timestep_type", c.timestep_type, {"discrete", "continuous"});
 }
 
+// Why a key of the solvers changes nothing.
+std::string idle_solver_reason(const SchedulerConfig& c, const std::string& key, bool ends_sigmas) {
+  const bool solver = class_bit(c.class_name) == kDpm, spaces = key == "timestep_spacing" || key == "steps_offset";
+  if (solver && (ends_sigmas || c.use_lu_lambdas) && (spaces || key == "lambda_min_clipped"))
+    return "where sigmas are spaced anew over the whole schedule";
+  if (key == "interpolation_type" && ends_sigmas && c.timestep_spacing == "linspace")
+    return "where sigmas are spaced anew between the same two ends";
+  if (key == "timestep_type" && c.prediction_type != "v_prediction") return "without prediction_type v_prediction";
+  if (key != "solver_type" && key != "lower_order_final" && key != "euler_at_final") return "";
+  if (c.solver_order == 1) return "with solver_order 1";
+  return key == "euler_at_final" && c.final_sigmas_type == "zero"
+             ? "with final_sigmas_type zero: that step is of order 1"
+             : "";
+}
+
 // Why a key changes nothing; empty: it does, as far as the other keys go.
 std::string idle_reason(const SchedulerConfig& c, const std::string& key) {
   const bool ends_sigmas = c.use_karras_sigmas || c.use_exponential_sigmas || c.use_beta_sigmas;
@@ -243,10 +258,9 @@ std::string idle_reason(const SchedulerConfig& c, const std::string& key) {
     return "without use_karras_sigmas, use_exponential_sigmas or use_beta_sigmas";
   if ((key == "dynamic_thresholding_ratio" || key == "sample_max_value") && !thresholds) return "without thresholding";
   if (key == "steps_offset" && c.timestep_spacing != "leading") return "without timestep_spacing leading";
-  if (key == "interpolation_type" && ends_sigmas && c.timestep_spacing == "linspace")
-    return "where sigmas are spaced anew between the same two ends";
-  if (key == "clip_sample_range" && thresholds) return "with thresholding";
-  return key == "clip_sample_range" && !c.clip_sample ? "without clip_sample" : "";
+  if (((key == "clip_sample" && c.clip_sample) || key == "clip_sample_range") && thresholds) return "with thresholding";
+  if (key == "clip_sample_range" && !c.clip_sample) return "without clip_sample";
+  return idle_solver_reason(c, key, ends_sigmas);
 }
 
 void check_betas(const SchedulerConfig& c, const std::string& where) {

@@ -12,6 +12,8 @@ DDIMScheduler::DDIMScheduler(const SchedulerConfig& config, int64_t steps, const
       eta_(static_cast<float>(options.eta.value_or(0))),
       use_clipped_model_output_(options.use_clipped_model_output.value_or(false)) {
   check(eta_ >= 0, "DDIMScheduler: eta is {}, it cannot be negative", eta_);
+  check(!use_clipped_model_output_ || config.clip_sample || config.thresholding,
+        "DDIMScheduler: use_clipped_model_output changes nothing without clip_sample or thresholding");
 }
 
 float DDIMScheduler::next_alpha_cumprod(size_t index) const {

@@ -53,6 +53,9 @@ void PreparedRun::open_data() {
     const bool square = network->sample_height == network->sample_width;
     if (!o.resolution && square) o.resolution = network->sample_height.value_or(0);
     o.channels = pipeline ? pipeline->denoiser.image_channels() : network->out_channels;
+    check(o.channels == 1 || o.channels == 3,
+          "the network draws pictures of {} channels (out_channels); it can be trained on 1 (grey) or 3 (RGB)",
+          o.channels);
   }
   Dataset set = open_dataset(options_.data, o);
   say_all(set.notices);
