@@ -8,7 +8,7 @@
 namespace stipple {
 namespace {
 
-constexpr int64_t kSize = 160, kChannels = 32;
+constexpr int64_t kSize = 256, kChannels = 32;  // more products than are summed in double, for which inputs are joined
 
 // As wide at full resolution as below, so that there is most to hold on the way up.
 UNet2DConfig wide_at_the_top() {
