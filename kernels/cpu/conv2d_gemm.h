@@ -12,9 +12,6 @@ void conv2d(float* y, const float* x, const float* weight, const float* bias, co
 // Of a and b, which stand for their concatenation, by 1x1 filters.
 void conv2d_of_two(float* y, const float* a, int64_t a_channels, const float* b, const float* weight, const float* bias,
                    const ConvGeometry&, RegisterTile);
-// Of two inputs that stand for their concatenation x, by 1x1 filters; the first has a_channels.
-void conv2d_of_two(float* y, const float* a, const float* b, int64_t a_channels, const float* weight, const float* bias,
-                   const ConvGeometry&, RegisterTile);
 void conv2d_input_gradient(float* dx, const float* dy, const float* weight, const ConvGeometry&, RegisterTile);
 
 void conv2d_weight_gradient(const Destination& dweight, const float* dy, const float* x, const ConvGeometry&,

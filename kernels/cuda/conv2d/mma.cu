@@ -29,7 +29,7 @@
 //         1x1 filters read two inputs as one (pixel_fetcher.h); larger filters concatenate them first.
 //         Where a group norm follows, a block leaves the moments of its part of y (tile_moments.h), from shared memory.
 //         Maps of few tiles split depth over blocks; partial sums meet in a fixed order.
-// Costs   filters are fetched once a tile, x about once from L2 and r * s times from L1; turned weights are written and
+// Costs   filters are fetched once a tile, x r * s times, of which L1 should bear all but one; turned weights are written and
 //         read once a call.
 // Measured on an H200, with tiles of 128 x 128 and channels before taps: 265 TFLOP/s in bf16 (64x32x32x128, k 128), 4.2
 //         TB/s from L2 (bench/results/gpu-h200-2026-11-26.md). As it stands here it has not been timed.

@@ -38,7 +38,7 @@ struct Window {
 // Fetches a thread's share of every stage, by asynchronous copies of whole chunks. A stage is 64 bytes of channels of one
 // tap; taps go by before the next channels come, so that the pixels that one tap has brought are still in L1 when the
 // next wants most of them again: x comes from L2 about once instead of once a tap. For channels in whole chunks and at
-// most 31 taps: which of them lie inside the picture is one bit each, found once, and all of a thread's rows are at the
+// most 16 taps: which of them lie inside the picture is one bit each, found once, and all of a thread's rows are at the
 // same distance from where their windows begin: an address is one instruction. Where nothing is to be copied it may be
 // anywhere.
 template <typename Tile>
