@@ -7,6 +7,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "kernels/cpu/group_norm_oracle.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/simd/simd.h"
 #include "kernels/launch.h"
@@ -14,83 +15,8 @@
 namespace stipple::cpu {
 namespace {
 
-struct Extents {
-  int64_t images, pixels, channels, groups, width;  // width: channels of a group
-
-  Extents(const Shape& x, int64_t group_count)
-      : images(x[0]), pixels(0), channels(x[-1]), groups(group_count), width(channels / group_count) {
-    if (images * channels > 0) pixels = x.numel() / (images * channels);
-  }
-  int64_t group_size() const { return pixels * width; }
-};
-
-// The oracle: the formulas of group_norm.h as loops in double, over one x.
-
-double sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
-
-// Calls f(element's offset, its channel) for every element of group g of image n.
-template <typename F>
-void for_group(const Extents& e, int64_t n, int64_t g, F&& f) {
-  for (int64_t p = 0; p < e.pixels; ++p)
-    for (int64_t c = g * e.width; c < (g + 1) * e.width; ++c) f((n * e.pixels + p) * e.channels + c, c);
-}
-
-template <typename T>
-void oracle(GroupNormOut& out, const T* x, const T* gamma, const T* beta, const Extents& e, const GroupNormOptions& o) {
-  T *y = out.y.mutable_data<T>(), *means = out.mean.mutable_data<T>(), *rstds = out.rstd.mutable_data<T>();
-  for (int64_t n = 0; n < e.images; ++n)
-    for (int64_t g = 0; g < e.groups; ++g) {
-      double sum = 0, squares = 0;
-      for_group(e, n, g, [&](int64_t i, int64_t) { sum += x[i]; });
-      const double mean = sum / e.group_size();
-      for_group(e, n, g, [&](int64_t i, int64_t) { squares += (x[i] - mean) * (x[i] - mean); });
-      const double rstd = 1 / std::sqrt(squares / e.group_size() + o.eps);
-      for_group(e, n, g, [&](int64_t i, int64_t c) {
-        const double z = gamma[c] * (x[i] - mean) * rstd + beta[c];
-        y[i] = static_cast<T>(o.silu ? z * sigmoid(z) : z);
-      });
-      means[n * e.groups + g] = static_cast<T>(mean);
-      rstds[n * e.groups + g] = static_cast<T>(rstd);
-    }
-}
-
-double silu_slope(double z) { return sigmoid(z) * (1 + z * (1 - sigmoid(z))); }
-
-template <typename T>
-void put(const Grad& to, const std::vector<double>& values) {
-  if (!to.wanted()) return;
-  T* at = to.to.mutable_data<T>();
-  for (size_t c = 0; c < values.size(); ++c) at[c] = static_cast<T>(values[c] + (to.add ? at[c] : T{0}));
-}
-
-template <typename T>
-void oracle_backward(const GroupNormGrads& to, const T* dy, const T* x, const T* gamma, const T* beta, const T* means,
-                     const T* rstds, const Extents& e, const GroupNormOptions& o) {
-  T* dx = to.dx.a.defined() ? to.dx.a.mutable_data<T>() : nullptr;
-  std::vector<double> dgamma(e.channels), dbeta(e.channels);
-  for (int64_t n = 0; n < e.images; ++n)
-    for (int64_t g = 0; g < e.groups; ++g) {
-      const double mean = means[n * e.groups + g], rstd = rstds[n * e.groups + g];
-      const auto xn = [&](int64_t i) { return (x[i] - mean) * rstd; };
-      const auto dz = [&](int64_t i, int64_t c) {
-        return dy[i] * (o.silu ? silu_slope(gamma[c] * xn(i) + beta[c]) : 1);
-      };
-      double sum = 0, sum_xn = 0;
-      for_group(e, n, g, [&](int64_t i, int64_t c) {
-        const double d = dz(i, c);
-        dgamma[c] += d * xn(i), dbeta[c] += d;
-        sum += gamma[c] * d, sum_xn += gamma[c] * d * xn(i);
-      });
-      if (!dx) continue;
-      for_group(e, n, g, [&](int64_t i, int64_t c) {
-        dx[i] = static_cast<T>(rstd * (gamma[c] * dz(i, c) - (sum + xn(i) * sum_xn) / e.group_size()));
-      });
-    }
-  put<T>(to.dgamma, dgamma);
-  put<T>(to.dbeta, dbeta);
-}
-
-// The fast one, on f32, its arithmetic in Real: two passes over an image, sums and map, the second mostly from cache.
+// The fast group_norm (the formulas as loops are group_norm_oracle.cpp), on f32, its arithmetic in Real: two passes over
+// an image, sums and map, the second mostly from cache.
 //
 // Groups do not matter to either pass: both see an image as a matrix whose columns are channels, and sums of columns
 // are folded into groups afterwards. So two inputs are two matrices, which y has side by side. Where the channels of a
@@ -103,7 +29,7 @@ struct Rows {
   int64_t x, y, column, rows, columns;
 };
 
-struct Cut : Extents {
+struct Cut : GroupNormExtents {
   static constexpr int64_t kPieceElements = 1 << 15, kMostPieces = 16;
   static constexpr int64_t kManyImages = 8;  // so many keep all threads busy without cutting
 
@@ -112,7 +38,7 @@ struct Cut : Extents {
   std::vector<int64_t> group;                             // of every channel
 
   Cut(const Concat<Tensor>& x, int64_t group_count)
-      : Extents(concat_shape(x), group_count), input_channels{x.a.dim(-1), x.b_channels()} {
+      : GroupNormExtents(concat_shape(x), group_count), input_channels{x.a.dim(-1), x.b_channels()} {
     row_pixels = x.b.defined() ? 1 : pixels_of_a_row();
     columns = row_pixels * channels;
     rows = pixels / row_pixels;
@@ -333,8 +259,8 @@ struct Backward {
         slope[c] += channel_sums(n)[c].second * rstd[n * cut.groups + cut.group[c]];
         bias[c] += channel_sums(n)[c].first;
       }
-    put<float>(dgamma, slope);
-    put<float>(dbeta, bias);
+    put_gradient<float>(dgamma, slope);
+    put_gradient<float>(dbeta, bias);
   }
 };
 
@@ -381,32 +307,17 @@ void backward(const GroupNormGrads& to, const Tensor& dy, const Concat<Tensor>& 
   pass.parameters(to.dgamma, to.dbeta);
 }
 
-void oracle_of_concatenation(const GroupNormGrads& to, const Tensor& dy, const Concat<Tensor>& x, const Tensor& gamma,
-                             const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions& o) {
-  const Tensor whole = kernels::concat_channels(x);
-  const bool parted = x.b && (to.dx.a || to.dx.b);
-  const Tensor dx = parted ? empty_like(whole) : to.dx.a;
-  for_real("group_norm", dy.dtype(), [&]<typename T>(T) {
-    oracle_backward({dx, to.dgamma, to.dbeta}, dy.data<T>(), whole.data<T>(), gamma.data<T>(), beta.data<T>(),
-                    mean.data<T>(), rstd.data<T>(), Extents(whole.shape(), o.groups), o);
-  });
-  if (parted) kernels::split_channels(to.dx, dx, x.a.dim(-1));
-}
-
 }  // namespace
 
 void group_norm(GroupNormOut& out, const Concat<Tensor>& x, const Tensor& gamma, const Tensor& beta,
                 const GroupNormOptions& o, const Concat<Tensor>&) {
-  if (!use_oracle(out.y)) return (use_double(out.y) ? forward<double> : forward<float>)(out, x, gamma, beta, o);
-  const Tensor whole = kernels::concat_channels(x);
-  for_real("group_norm", whole.dtype(), [&]<typename T>(T) {
-    oracle(out, whole.data<T>(), gamma.data<T>(), beta.data<T>(), Extents(whole.shape(), o.groups), o);
-  });
+  const auto run = use_oracle(out.y) ? oracle::group_norm : use_double(out.y) ? forward<double> : forward<float>;
+  run(out, x, gamma, beta, o);
 }
 
 void group_norm_backward(const GroupNormGrads& to, const Tensor& dy, const Concat<Tensor>& x, const Tensor& gamma,
                          const Tensor& beta, const Tensor& mean, const Tensor& rstd, const GroupNormOptions& o) {
-  const auto run = use_oracle(dy) ? oracle_of_concatenation : use_double(dy) ? backward<double> : backward<float>;
+  const auto run = use_oracle(dy) ? oracle::group_norm_backward : use_double(dy) ? backward<double> : backward<float>;
   run(to, dy, x, gamma, beta, mean, rstd, o);
 }
 
