@@ -242,8 +242,8 @@ class Session:
             process.close()
 
     def compile_ahead(self) -> None:
-        """torch.compile takes minutes, more than two for all networks on an H200's machine: it begins beside our tests, and
-        what it leaves in its cache on disk is there when networks are measured."""
+        """torch.compile takes minutes, more than two for all networks on an H200's machine: it begins beside our tests,
+        and what it leaves in its cache on disk is there when networks are measured."""
         environment = os.environ | {"PYTHONPATH": PYTHON_PATH, "TORCHINDUCTOR_COMPILE_THREADS": "4"}
         for request in self.requests["networks"] if self.torch else ():
             command = [sys.executable, str(BENCH / "pytorch" / "mnist_step.py")]
