@@ -137,7 +137,10 @@ void run(SampleCommand& o) {
     for (const std::string& file : o.film.write(film, o.nrow ? o.nrow : 8)) files.push_back(file);
   };
   const Tensor images = generate(*pipeline, g);
-  if (!images) throw Interrupted{};
+  if (!images) {
+    progress.say("interrupted: nothing is written");
+    throw Interrupted{};
+  }
   if (o.common.json)
     std::printf("%s\n", nlohmann::ordered_json{{"images", images.dim(0)}, {"files", files}}.dump().c_str());
 }

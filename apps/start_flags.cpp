@@ -18,6 +18,12 @@ Interpolation parse_interpolation(const std::string& text, int64_t count) {
   return {static_cast<uint64_t>(from.front()), static_cast<uint64_t>(to.front()), count};
 }
 
+std::vector<std::string> notices_of_inversion(const SchedulerConfig& c) {
+  if (!c.clip_sample && !c.thresholding) return {};
+  return {fmt::format("--invert: steps that clip the clean image cannot be walked back; with {}{} it is found closer",
+                      c.clip_sample ? "--clip-sample false" : "", c.thresholding ? " --thresholding false" : "")};
+}
+
 }  // namespace
 
 void StartOptions::add_to(CLI::App& c, GenerateOptions& g) {
@@ -42,6 +48,7 @@ void StartOptions::add_to(CLI::App& c, GenerateOptions& g) {
 void StartOptions::apply(const Pipeline& pipeline, int64_t count, GenerateOptions& g) const {
   if (!interpolate.empty()) g.interpolate = parse_interpolation(interpolate, count);
   if (init_image.empty()) return;
+  if (g.invert) print_notices(notices_of_inversion(scheduler_of(pipeline, g)));
   const Shape shape = image_shape(pipeline, g);
   g.init_image = to_tensor(fit_picture(load_image(init_image), shape[0], shape[1], shape[2]));
 }

@@ -15,14 +15,6 @@ int64_t default_steps(const SchedulerConfig& config) {
   return std::min<int64_t>(config.class_name == "DDPMScheduler" ? 1000 : 50, config.num_train_timesteps);
 }
 
-SchedulerConfig scheduler_of(const SchedulerConfig& of_pipeline, const GenerateOptions& o) {
-  SchedulerConfig config = of_pipeline.as(scheduler_class(o.sampler.empty() ? of_pipeline.class_name : o.sampler));
-  for (const auto& [key, value] : o.scheduler) config.set(key, value, "sampler");
-  for (const auto& [key, value] : o.scheduler) config.check_used(key, "sampler");
-  config.check("sampler");
-  return config;
-}
-
 Tensor repeated(const Tensor& image, int64_t n) {
   Tensor images({n, image.dim(0), image.dim(1), image.dim(2)});
   for (int64_t i = 0; i < n; ++i) images[i].copy_from(image);
@@ -38,7 +30,7 @@ class Generation {
  public:
   Generation(Pipeline& pipeline, const GenerateOptions& o)
       : pipeline_(pipeline), options_(o), shape_(image_shape(pipeline, o)) {
-    scheduler_ = scheduler_of(pipeline.scheduler, o);
+    scheduler_ = scheduler_of(pipeline, o);
     steps_ = o.steps ? o.steps : default_steps(scheduler_);
     count_ = image_count(o);
     check(count_ >= 1, "there is nothing to draw: no seeds and no noise");
@@ -212,6 +204,15 @@ Shape image_shape(const Pipeline& pipeline, const GenerateOptions& o) {
   const int64_t height = o.height ? o.height : *unet.sample_height, width = o.width ? o.width : *unet.sample_width;
   unet.check_size(height, width);
   return {height, width, pipeline.denoiser.image_channels()};
+}
+
+SchedulerConfig scheduler_of(const Pipeline& pipeline, const GenerateOptions& o) {
+  const SchedulerConfig& own = pipeline.scheduler;
+  SchedulerConfig config = own.as(scheduler_class(o.sampler.empty() ? own.class_name : o.sampler));
+  for (const auto& [key, value] : o.scheduler) config.set(key, value, "sampler");
+  for (const auto& [key, value] : o.scheduler) config.check_used(key, "sampler");
+  config.check("sampler");
+  return config;
 }
 
 void check_generate(Pipeline& pipeline, const GenerateOptions& options) { Generation(pipeline, options); }

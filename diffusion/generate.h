@@ -54,6 +54,9 @@ struct GenerateOptions {
 int64_t image_count(const GenerateOptions&);                 // how many that makes
 Shape image_shape(const Pipeline&, const GenerateOptions&);  // [H,W,C] of each; sizes the network cannot take throw
 
+// The sampler's configuration: the pipeline's, converted to the class of `sampler`, with the keys that are said anew.
+SchedulerConfig scheduler_of(const Pipeline&, const GenerateOptions&);
+
 // Throws what generate() would throw about these options, and draws nothing.
 void check_generate(Pipeline&, const GenerateOptions&);
 

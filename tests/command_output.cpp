@@ -148,6 +148,23 @@ TEST_CASE("a folder that holds a run is taken only if told", "[command]") {
   CHECK(read_file(folder / "run/notes.txt") == "mine");
 }
 
+TEST_CASE("a run does not replace what it starts from", "[command]") {
+  const ScratchFolder folder;
+  write_tiny_data(folder);
+  REQUIRE(run_command(tiny_train("run", 1) + "--checkpointing-steps 1", folder.path()).status == 0);
+  const std::string kept = read_file(folder / "run/unet/diffusion_pytorch_model.safetensors");
+  for (const char* input :
+       {"--from run", "--from ./run/", "--from run/checkpoint-1", "--config run/unet/config.json"}) {
+    const auto train = words("train --data pictures --out run --overwrite-output-dir --max-train-steps 1");
+    check_refused(run_command(train + input, folder.path()), 1, "would remove what --");
+  }
+  const auto train = words("train --data run/samples --out run --overwrite-output-dir --max-train-steps 1");
+  fs::create_directory(folder / "run/samples");
+  check_refused(run_command(train, folder.path()), 1, "would remove what --data names");
+  CHECK(read_file(folder / "run/unet/diffusion_pytorch_model.safetensors") == kept);
+  CHECK(fs::exists(folder / "run/checkpoint-1"));
+}
+
 TEST_CASE("what no run wrote is replaced only if told", "[command]") {
   const ScratchFolder folder;
   write_tiny_data(folder);
@@ -183,6 +200,8 @@ TEST_CASE("Ctrl-C while drawing exits 130 and leaves no picture", "[command]") {
   Command sample(words("sample --model model --count 64 --steps 1000 --out g.png"), folder.path());
   ::usleep(400000);
   sample.send(SIGINT);
-  CHECK(sample.wait().status == 130);
+  const CommandResult result = sample.wait();
+  CHECK(result.status == 130);
+  CHECK_THAT(result.err, Contains("interrupted: nothing is written"));
   CHECK(folder.count() == 1);
 }

@@ -102,7 +102,13 @@ TEST_CASE("pictures begin with a picture, and on the way to another seed", "[com
   write_tiny_pipeline(folder / "model");
   write_png(folder / "in.png", tiny_picture(2));
   CHECK(sample(folder, "--sampler ddim --init-image in.png --strength 0.5").status == 0);
-  CHECK(sample(folder, "--sampler ddim --init-image in.png --invert --clip-sample false").status == 0);
+  const std::string notice = "steps that clip the clean image cannot be walked back";
+  const std::string inverted = "--sampler ddim --init-image in.png --invert ";
+  CHECK_THAT(sample(folder, inverted).err, Contains(notice));
+  CHECK_THAT(sample(folder, inverted + "--clip-sample false --thresholding").err, Contains(notice));
+  const CommandResult unclipped = sample(folder, inverted + "--clip-sample false");
+  CHECK(unclipped.status == 0);
+  CHECK_THAT(unclipped.err, !Contains(notice));
   CHECK(sample(folder, "--sampler ddim --interpolate 3-7").status == 0);
 }
 

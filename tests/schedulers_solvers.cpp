@@ -195,6 +195,7 @@ TEST_CASE("Euler takes no options of a noise that it does not add", "[schedulers
   for (const StepOptions& o :
        {StepOptions{.s_tmin = 1}, StepOptions{.s_churn = 0, .s_tmax = 9}, StepOptions{.s_noise = 2}})
     CHECK(mentions(message_of([&] { euler(o); }), "without s_churn above 0 there is none"));
+  CHECK(mentions(message_of([&] { euler({.s_churn = 1, .s_tmin = 5, .s_tmax = 1}); }), "s_tmin 5 is above s_tmax 1"));
 }
 
 // diffusers takes the root of a rounding below zero there.

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 
 #include "autograd/ops/arithmetic.h"
 #include "autograd/ops/shape.h"
@@ -55,6 +56,8 @@ void check_options(const std::string& class_name, const StepOptions& o) {
   only(o.s_tmin.has_value(), "s_tmin", "EulerDiscreteScheduler");
   only(o.s_tmax.has_value(), "s_tmax", "EulerDiscreteScheduler");
   only(o.s_noise.has_value(), "s_noise", "EulerDiscreteScheduler");
+  check(o.s_tmin.value_or(0) <= o.s_tmax.value_or(INFINITY), "{}: s_tmin {} is above s_tmax {}: no step has noise",
+        class_name, o.s_tmin.value_or(0), o.s_tmax.value_or(INFINITY));
   check(o.s_churn.value_or(0) > 0 || !(o.s_tmin || o.s_tmax || o.s_noise),
         "{}: s_tmin, s_tmax and s_noise are about the noise that s_churn adds; without s_churn above 0 there is none",
         class_name);

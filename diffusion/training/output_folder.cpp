@@ -54,10 +54,21 @@ void check_outside_data(const std::string& out, const std::string& data) {
   }
 }
 
-// --out may be the folder itself, which then counts as a run to replace.
+// --out may be the folder itself, which then counts as a run, to go on with or to replace.
 void check_outside_model(const std::string& out, const std::string& model) {
   if (model.empty() || !fs::is_directory(model) || (fs::exists(out) && fs::equivalent(out, model))) return;
   check(!lies_in(out, model), "--out {}: lies in the folder of the model, {}", out, model);
+}
+
+// A run that is killed has written nothing yet that could stand for what it began with.
+void check_removes_no_input(const TrainOptions& o) {
+  const fs::path network = o.from.empty() ? "" : fs::path(o.from) / "unet";
+  const std::pair<const char*, fs::path> inputs[] = {
+      {"--from", network}, {"--config", o.config}, {"--data", o.data}, {"--replay", o.replay}};
+  for (const fs::path& removed : entries_of_run(o.output_dir))
+    for (const auto& [flag, input] : inputs)
+      check(input.empty() || !fs::exists(removed) || !lies_in(input.string(), removed.string()),
+            "--out {}: --overwrite-output-dir would remove what {} names; choose another folder", o.output_dir, flag);
 }
 
 // What a run that was killed while it wrote left behind.
@@ -115,7 +126,10 @@ std::optional<fs::path> check_output_folder(const TrainOptions& o, const TrainWa
   check(!fs::exists(dir) || fs::is_directory(dir), "--out {}: is not a folder", o.output_dir);
   check_outside_data(o.output_dir, o.data);
   check_outside_model(o.output_dir, o.from);
-  if (!o.overwrite_output_dir) check_nothing_foreign(dir);
+  if (o.overwrite_output_dir)
+    check_removes_no_input(o);
+  else
+    check_nothing_foreign(dir);
   if (!o.resume_from_checkpoint.empty()) return checkpoint_to_resume(o, watch);
   check(o.overwrite_output_dir || !holds_a_run(dir),
         "--out {}: holds a training run already; go on with --resume-from-checkpoint latest, or replace it with "

@@ -7,8 +7,8 @@
 namespace stipple {
 
 // Looks at DIR and changes nothing. A DIR that holds a run already is an error without --resume-from-checkpoint or
-// --overwrite-output-dir; so is one in the folder of the data, where a run would find its own pictures. Returns the
-// checkpoint to go on from, if any.
+// --overwrite-output-dir; so is one in the folder of the data, where a run would find its own pictures, and one whose
+// old run holds what the new one starts from. Returns the checkpoint to go on from, if any.
 std::optional<std::filesystem::path> check_output_folder(const TrainOptions&, const TrainWatch&);
 
 // Makes DIR, once everything else about the run is known to be good. --overwrite-output-dir removes the old run's own

@@ -39,10 +39,14 @@ CASES = [
 ]
 
 
-def color_loss(images: torch.Tensor) -> torch.Tensor:
+def distance_to_color(images: torch.Tensor) -> torch.Tensor:
     values = [int(COLOR[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     target = torch.tensor(values, dtype=images.dtype) * 2 - 1
-    return torch.abs(images - target[None, :, None, None]).mean()
+    return torch.abs(images - target[None, :, None, None])
+
+
+def color_loss(images: torch.Tensor) -> torch.Tensor:
+    return distance_to_color(images).mean()
 
 
 def predict(unet, x: torch.Tensor, t: torch.Tensor, case: dict) -> torch.Tensor:
@@ -64,22 +68,26 @@ def predicted_clean(scheduler, prediction: torch.Tensor, t: torch.Tensor, x: tor
     return step(scheduler, prediction, t, x, torch.zeros_like(x), {}).pred_original_sample
 
 
+def guided_step(unet, scheduler, case: dict, x: torch.Tensor, t: torch.Tensor, noise: torch.Tensor):
+    """What the scheduler's step() answers, and the loss before it."""
+    x = x.detach().requires_grad_()
+    prediction = predict(unet, scheduler.scale_model_input(x, t), t, case)
+    if case["route"] == "x0":
+        prediction = prediction.detach()
+    loss = color_loss(predicted_clean(scheduler, prediction, t, x))
+    gradient = torch.autograd.grad(loss * case["scale"], x)[0]
+    if isinstance(scheduler, diffusers.EulerDiscreteScheduler):  # not the course's: a scale means the same to all
+        gradient = gradient * (scheduler.sigmas[scheduler.step_index] ** 2 + 1)
+    return step(scheduler, prediction.detach(), t, x.detach() - gradient, noise, {}), loss.detach()
+
+
 def guided(unet, scheduler, case: dict, start: torch.Tensor, noise: list) -> dict[str, torch.Tensor]:
     begin(scheduler, STEPS)
     x, found, losses = start * scheduler.init_noise_sigma, {}, []
     for k, t in enumerate(scheduler.timesteps):
-        x = x.detach().requires_grad_()
-        prediction = predict(unet, scheduler.scale_model_input(x, t), t, case)
-        if case["route"] == "x0":
-            prediction = prediction.detach()
-        loss = color_loss(predicted_clean(scheduler, prediction, t, x))
-        gradient = torch.autograd.grad(loss * case["scale"], x)[0]
-        if isinstance(scheduler, diffusers.EulerDiscreteScheduler):  # not the course's: a scale means the same to all
-            gradient = gradient * (scheduler.sigmas[scheduler.step_index] ** 2 + 1)
-        prediction = prediction.detach()
-        answer = step(scheduler, prediction, t, x.detach() - gradient, noise[k], {})
+        answer, loss = guided_step(unet, scheduler, case, x, t, noise[k])
         x = answer.prev_sample
-        losses.append(loss.detach())
+        losses.append(loss)
         found[f"step.{k:03}"], found[f"x0.{k:03}"] = x, clean_image(scheduler, answer)
     return {"loss": torch.stack(losses)} | found
 
