@@ -62,7 +62,8 @@ TEST_CASE("flash attention takes heads of every width, in several tiles", "[cuda
 }
 
 TEST_CASE("attention on tensor cores rounds f32 to tf32 where that is allowed, and only there", "[cuda][attention]") {
-  for (const OpCase& c : {heads_of(8, 2, 1, 20, 70), heads_of(64, 1, 1, 20, 40), heads_of(264, 1, 1, 20, 40)}) {
+  for (const OpCase& c : {heads_of(8, 2, 1, 20, 70), heads_of(32, 1, 1, 20, 70), heads_of(64, 1, 1, 20, 70),
+                          heads_of(128, 1, 1, 20, 70), heads_of(256, 1, 1, 20, 70), heads_of(264, 1, 1, 20, 40)}) {
     INFO(title(c));
     const std::vector<Tensor> inputs = make_inputs(c, Dtype::f32);
     const OpResult exact = on_cpu(c, inputs, Dtype::f32);
