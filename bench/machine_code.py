@@ -15,10 +15,16 @@ from pathlib import Path
 import sass
 
 WIDE = {  # kernel: what moves 16 bytes at once in it
-    r"conv2d_mma_kernel<.*Fetch\)[12]>": ("LDGSTS.E.BYPASS.128", "LDSM.16.M88.4", "STG.E.128"),
-    r"conv2d_weight_mma_kernel<Bf16.*true>": ("LDGSTS.E.BYPASS.128", "LDSM.16.MT88.4"),
-    r"conv2d_weight_mma_kernel<(F32|Tf32).*true>": ("LDGSTS.E.BYPASS.128",),
-    r"adamw.*kernel": ("LDG.E.128", "STG.E.128"),
+    r"conv2d_mma_kernel<.*Fetch\)0>": ("LDGSTS.E.128", "LDGSTS.E.BYPASS.128", "LDSM.16.M88.4", "STG.E.128"),
+    r"conv2d_mma_kernel<.*Fetch\)1>": ("LDGSTS.E.BYPASS.128", "LDSM.16.M88.4", "STG.E.128"),
+    r"conv2d_weight_mma_kernel<Bf16": ("LDGSTS.E.BYPASS.128", "LDSM.16.MT88.4"),
+    r"conv2d_weight_mma_kernel<(F32|Tf32)": ("LDGSTS.E.BYPASS.128", "STG.E.128"),
+    r"flash::\w+<flash::Blocking<Bf16": ("LDGSTS.E.BYPASS.128", "LDSM.16.M88.4", "LDSM.16.MT88.4", "STG.E.128"),
+    r"flash::\w+<flash::Blocking<(F32|Tf32)": ("LDGSTS.E.BYPASS.128", "LDSM.16.M88.4", "STG.E.128"),
+    r"wide::product_kernel<": ("LDGSTS.E.BYPASS.128", "STG.E.128"),
+    r"group_norm_(one_pass|map)(_backward)?_kernel<\w+, [48]>": ("LDG.E.128.CONSTANT", "STG.E.128"),
+    r"group_norm_(moments|sums)_kernel<\w+, [48]>": ("LDG.E.128.CONSTANT",),
+    r"adamw_kernel": ("LDG.E.128", "STG.E.128"),
 }
 A_FEW_REGISTERS = 16  # bytes: addresses that the compiler would rather read again than keep
 GROUPS = {  # of instructions, by the beginning of their names
@@ -101,7 +107,7 @@ def main() -> None:
     if not sass.find_tool("cuobjdump"):
         print("machine_code: cuobjdump is not here (CUDA toolkit, or Triton): the machine code is not looked at")
         return
-    found = []
+    found, names = [], ""
     print(header())
     for architecture in ("sm_80", "sm_90a"):
         all_kernels = ours(given.build, architecture)
@@ -109,6 +115,8 @@ def main() -> None:
             if kernel.main_loop():
                 print(row(kernel, kernel.name))
             found += faults(kernel)
+            names += kernel.name + "\n"
+    found += [f"there is no kernel like {pattern}" for pattern in WIDE if not re.search(pattern, names)]
     # On sm_90 Triton takes Hopper's wgmma, which ours do not yet: a table of mma.sync compares on sm_80.
     print("\n".join(triton_rows(80)))
     for fault in found:

@@ -13,8 +13,8 @@
 //         may be as large in f32, and after the first tile this is rare (as in FlashAttention 4).
 //         tf32: queries and keys are cut off by the tensor cores, and the scale makes up for it (tensor_core.h); values
 //         are rounded, for a number of theirs has to be moved anyway to lie beside its pair.
-//         Rows of 1024 bytes: two stages of 32 keys and values would not fit the 99 KB of a small GPU, so that keys come
-//         while values are multiplied, and the other way round.
+//         Rows of 1024 bytes: two stages of 32 keys and values would not fit the 99 KB of a small GPU. tf32 has one, of
+//         which keys come while values are multiplied, and the other way round; f32 has two of 16.
 // Costs   keys and values are fetched once for every 64 queries; heads are padded to 8 (bf16: 16), 32, 64, 128 or 256
 //         channels in shared memory.
 // Counted 100 % of ideal sectors and wavefronts, 2.5x compulsory traffic at 256 tokens (`stipple profile`). Two blocks
@@ -28,17 +28,22 @@
 //         64 more loads from shared memory at 64 channels. Sums rescaled for every tile: 32 of 352 instructions.
 //         tf32 rounded in registers, all of it: .17 of the loop at 64 channels; keys rounded where they lie, once for all
 //         warps: .20, and .19 at 256, where there are two warps to share that work. There two stages of 16 keys: .22.
+//         Keys and values by turns for f32 as well: .225 for .208 for sm_80, but for sm_90a registers spill.
 //         Offsets of 32 bits beside a pointer of the block: the compiler adds them up in as many instructions.
 
 namespace stipple::cuda::flash {
 namespace {
 
-constexpr int keys_of_tile(int row_bytes) { return row_bytes <= 256 ? 64 : 32; }
+// One stage, of which keys come while values are multiplied, and the other way round.
+template <typename Blocking>
+constexpr bool kByTurns = Blocking::kRowBytes > 512 && Blocking::Precision::kParts == 1;
+
+constexpr int keys_of_tile(int row_bytes) { return row_bytes <= 256 ? 64 : row_bytes <= 512 ? 32 : 16; }
 
 constexpr int kMostKept = 32;  // registers for queries
 
 template <typename Blocking>
-using Keys = Passing<Blocking, keys_of_tile(Blocking::kRowBytes), stages_of(Blocking::kRowBytes)>;
+using Keys = Passing<Blocking, kByTurns<Blocking> ? 32 : keys_of_tile(Blocking::kRowBytes), kByTurns<Blocking> ? 1 : 2>;
 
 constexpr float kMostGrowth = 8;  // of scores, to base 2, before sums are rescaled
 
@@ -91,7 +96,6 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
   using Precision = typename Blocking::Precision;
   using Rows = typename Blocking::Rows;
   constexpr int kTile = Keys<Blocking>::kTokens;
-  constexpr bool kByTurns = Keys<Blocking>::kStages == 1;  // keys and values
   std::byte* shared = dynamic_shared<std::byte>();
   const Rows queries{shared};
   const Keys<Blocking> tile{shared + Blocking::kStayingBytes};  // keys first, values second
@@ -101,7 +105,7 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
   const ProductOfColumns<Precision, Rows> multiply_columns;
   fetch_staying<Blocking>(queries, place.query_rows(q), place.first);
   ptx::cp_async_commit();
-  kByTurns ? fetch_keys.first(tile, 0) : fetch_keys(tile, 0);
+  kByTurns<Blocking> ? fetch_keys.first(tile, 0) : fetch_keys(tile, 0);
   ptx::cp_async_commit();
   ptx::cp_async_wait<1>();
   __syncthreads();  // the queries have come for everybody
@@ -113,7 +117,7 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
   for (int i = 0; i * kTile < problem.keys; ++i) {
     ptx::cp_async_wait<0>();
     __syncthreads();  // keys i (and values) have come for everybody, and everybody is done with tile i - 1
-    if (kByTurns)
+    if (kByTurns<Blocking>)
       fetch_keys.second(tile, i);
     else if ((i + 1) * kTile < problem.keys)
       fetch_keys(tile, i + 1);
@@ -123,7 +127,7 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
     hide_missing(scores, problem.keys - i * kTile);
     const bool grown = softmax(scores, factor, scale);
     if (grown) multiply(sums, factor);
-    if (kByTurns) {
+    if (kByTurns<Blocking>) {
       ptx::cp_async_wait<0>();
       __syncthreads();  // values i have come for everybody, and everybody is done with keys i
       if ((i + 1) * kTile < problem.keys) fetch_keys.first(tile, i + 1);

@@ -18,11 +18,7 @@ struct Blocking {
   static constexpr int kStayingBytes = kStaying * kRowBytes;
 };
 
-// Two stages of two tiles that go by together: one is fetched while the other is multiplied. Of the widest rows a block
-// that fits the shared memory of small GPUs has one stage only.
-constexpr int stages_of(int row_bytes) { return row_bytes <= 512 ? 2 : 1; }
-
-// Two tiles of kTokens tokens that go by together.
+// Two tiles of kTokens tokens that go by together: one stage is fetched while another is multiplied, where there are two.
 template <typename Blocking, int kTokensOfTile, int kStageCount>
 struct Passing {
   using Rows = typename Blocking::Rows;

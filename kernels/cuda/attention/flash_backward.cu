@@ -30,6 +30,9 @@ namespace {
 
 constexpr int tokens_of_tile(int row_bytes) { return row_bytes <= 64 ? 64 : row_bytes <= 256 ? 32 : 16; }
 
+// The widest rows have one stage only: with two, a block would not fit the shared memory of small GPUs.
+constexpr int stages_of(int row_bytes) { return row_bytes <= 512 ? 2 : 1; }
+
 template <typename Blocking>
 using Moving = Passing<Blocking, tokens_of_tile(Blocking::kRowBytes), stages_of(Blocking::kRowBytes)>;
 
