@@ -4,6 +4,7 @@
 #include "apps/profile_work.h"
 #ifdef STIPPLE_EMULATED
 #include "apps/profile_table.h"
+#include "kernels/cuda/precision.h"
 #include "kernels/emulator/emulator.h"
 #endif
 
@@ -41,6 +42,7 @@ void run(const ProfileCommand& o) {
   const auto requests = o.operations.empty() ? default_operations() : parse_operations(o.operations);
   if (!o.json) print_profile_legend();
   const Dtype dtype = o.dtype == "bf16" ? Dtype::bf16 : Dtype::f32;
+  cuda::allow_tf32(o.dtype == "tf32");
   if (!o.step.config.empty())
     return profile(o, fmt::format("a training step of {}, batch {}, {}", o.step.config, o.step.batch, o.dtype),
                    prepare(o.step, dtype));
@@ -72,8 +74,9 @@ void add_profile(CLI::App& app) {
   command->add_option("--batch", o->step.batch, "pictures of the step")->check(CLI::Range(1, 1 << 20));
   command->add_option("--height", o->step.height, "of its pictures (default: as the configuration says)");
   command->add_option("--width", o->step.width, "likewise");
-  command->add_option("--dtype", o->dtype, "of an operation's tensors, of a step's layers: f32, bf16")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+  command
+      ->add_option("--dtype", o->dtype, "of an operation's tensors, of a step's layers: f32, tf32 (f32 tensors), bf16")
+      ->check(CLI::IsMember({"f32", "tf32", "bf16"}))
       ->capture_default_str();
   command->add_flag("--lines", o->lines, "also by line of the source");
   command->add_flag("--json", o->json, "a line of JSON an operation, instead of tables");

@@ -17,14 +17,17 @@ from pathlib import Path
 import sass
 
 SHAPES = {
-    "conv2d": ["n=2 h=16 w=16 c=128 k=128", "n=2 h=16 w=16 c=128 k=128 stride=2", "n=1 h=8 w=8 c=256 k=256"],
+    "conv2d": ["n=2 h=16 w=16 c=128 k=128", "n=2 h=16 w=16 c=128 k=128 stride=2", "n=1 h=8 w=8 c=256 k=256",
+               "n=2 h=16 w=16 c=128 k=128 kernel=1", "n=4 h=28 w=28 c=32 k=32", "n=4 h=14 w=14 c=64 k=64"],
     "linear": ["m=512 n=512 k=128"],
-    "attention": ["n=2 tokens=256 heads=16 width=8", "n=2 tokens=256 heads=4 width=64", "n=1 tokens=256 heads=1 width=512"],
+    "attention": ["n=2 tokens=256 heads=16 width=8", "n=2 tokens=256 heads=4 width=64", "n=1 tokens=256 heads=1 width=256",
+                  "n=1 tokens=256 heads=1 width=512"],
     "group_norm": ["n=4 h=32 w=32 c=128 groups=32", "n=1 h=64 w=64 c=128 groups=32"],
     "silu": ["n=4 h=32 w=32 c=128"],
     "add": ["n=4 h=32 w=32 c=128"],
     "upsample_nearest": ["n=4 h=16 w=16 c=128"],
 }
+TF32 = ("conv2d", "attention")  # have kernels of their own for it
 PATHS = {"sectors": ("global load", "global store"), "wavefronts": ("shared load", "shared store")}
 COLUMNS = ["kernel", "sectors, % of ideal", "wavefronts / ideal", "DRAM / compulsory", "L2 bytes / what blocks need",
            "what blocks need / compulsory", "registers sm_80, sm_90a", "bytes of stack", "blocks a multiprocessor", "missed"]
@@ -100,7 +103,7 @@ def main() -> None:
     made, any_missed = machine_code(given.build), False
     for operation in given.operations or SHAPES:
         for sizes in SHAPES[operation]:
-            for dtype in ("bf16", "f32"):
+            for dtype in ("bf16", "tf32", "f32") if operation in TF32 else ("bf16", "f32"):
                 profile = counted(given.command, operation, sizes, dtype)
                 print(f"\n## {profile['title']}\n\n| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
                 for kernel in profile["kernels"]:

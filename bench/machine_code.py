@@ -86,6 +86,9 @@ def triton_rows(architecture: int) -> list[str]:
         made = [
             (f"Triton conv2d {label}, depth {depth}", triton.conv2d, 8, 4, conv | {"DEPTH": depth}),
             (f"Triton conv2d {label}, depth {2 * depth}", triton.conv2d, 8, 3, conv | {"DEPTH": 2 * depth}),
+            (f"Triton conv2d {label}, 64 filters", triton.conv2d, 4, 3, conv | {"FILTERS": 64, "DEPTH": 2 * depth}),
+            (f"Triton conv2d {label}, 32 filters", triton.conv2d, 4, 3, conv | {"FILTERS": 32, "DEPTH": 2 * depth}),
+            (f"Triton conv2d {label}, 1x1", triton.conv2d, 8, 3, conv | {"R": 1, "S": 1, "DEPTH": 2 * depth}),
             (f"Triton conv2d_weight {label}, depth {depth}", triton.conv2d_weight, 8, 4, weight | {"DEPTH": depth}),
             (f"Triton attention {label}, heads of 64", triton.attention, 4, 3, head),
             (f"Triton dq {label}, heads of 64", triton.attention_query_gradient, 4, 2, staying_queries),

@@ -28,21 +28,21 @@ struct MomentsOut {
     const int end = min(begin + Pieces::kPixels, g.pixels() - row), image_pixels = g.rows * g.columns;
     for (int first = begin; first < end;) {
       const int image = (row + first) / image_pixels, last = min(end, (image + 1) * image_pixels - row);
-      put<TileOfSums<kColumns>::kPitch>(g, tile.at(first, c), last - first, image, (row + begin) / Pieces::kPixels,
-                                        filter);
+      const auto value = [&](int i) { return *tile.at(first + i, c); };
+      put(g, value, last - first, image, (row + begin) / Pieces::kPixels, filter);
       first = last;
     }
   }
-  template <int kPitch>
-  __device__ void put(const Correlation& g, const float* values, int count, int image, int piece, int filter) const {
+  template <typename Value>
+  __device__ void put(const Correlation& g, const Value& value, int count, int image, int piece, int filter) const {
     const float each = 1.f / static_cast<float>(count);
     float sum = 0, off = 0, squares = 0;
 #pragma unroll 8
-    for (int i = 0; i < count; ++i) sum += values[i * kPitch];
+    for (int i = 0; i < count; ++i) sum += value(i);
     const float mean = each * sum;
 #pragma unroll 8
     for (int i = 0; i < count; ++i) {
-      const float d = values[i * kPitch] - mean;
+      const float d = value(i) - mean;
       off += d, squares += d * d;
     }
     const Pieces pieces{g.rows * g.columns};

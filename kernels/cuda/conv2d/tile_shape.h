@@ -24,10 +24,11 @@ template <typename P>
 using Widest = TileShape<P, 256, 128, 64, 64, 1>;
 // 1x1 filters are bound by memory: more blocks, some of which read while others write.
 template <typename P>
-using Wide = TileShape<P, 128, 128, 64, 32, 2>;
+using Wide = TileShape<P, 128, 128, 64, 64, 2>;
+// Few filters: four warps, with as much for each as registers hold (f32's, taken apart, are twice as many).
 template <typename P>
-using Narrow = TileShape<P, 128, 64, 32, 32, P::kParts == 1 ? 3 : 2>;
+using Narrow = TileShape<P, 128, 64, 64, 32, P::kParts == 1 ? 4 : 2>;
 template <typename P>
-using Narrowest = TileShape<P, 128, 32, 16, 32, 4>;
+using Narrowest = TileShape<P, 128, 32, 32, 32, P::kParts == 1 ? 5 : 4>;
 
 }  // namespace stipple::cuda::mma
