@@ -9,6 +9,7 @@ Without ./run build cuda, registers and what follows from them are left out.
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -88,7 +89,8 @@ def machine_code(build: Path) -> dict[str, dict[str, sass.Kernel]]:
 
 def counted(command: str, operation: str, sizes: str, dtype: str) -> dict:
     arguments = [command, "profile", "--operation", operation, *sizes.split(), "--dtype", dtype, "--json"]
-    done = subprocess.run(arguments, capture_output=True, text=True)
+    tiles = {"STIPPLE_CONV2D_TILES": "widest"}  # those of large maps, which small ones are counted for
+    done = subprocess.run(arguments, env=os.environ | tiles, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"counters: {operation} {sizes}: {done.stderr.strip()}")
     return json.loads(done.stdout)

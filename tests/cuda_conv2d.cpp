@@ -31,6 +31,12 @@ OpCase large(int64_t n, int64_t size, int64_t in, int64_t out, int64_t stride = 
           }};
 }
 
+void check_tf32_twins(const OpCase& c) {
+  cuda::allow_tf32(true);
+  check_twins(c, Dtype::f32, 1e-3);
+  cuda::allow_tf32(false);
+}
+
 OpCase upsampled(int64_t n, int64_t size, int64_t in, int64_t out) {
   const Conv2dOptions o{1, Padding::same(1), true};
   const Shape x{n, size, size, in}, weight{out, 3, 3, in}, y = conv2d_shape(x, weight, o);
@@ -58,9 +64,7 @@ TEST_CASE("conv2d on tensor cores folds upsampling in and reads two inputs, in t
     INFO(title(c));
     check_twins(c, Dtype::f32, 1e-5);
     check_twins(c, Dtype::bf16, 1e-2);
-    cuda::allow_tf32(true);
-    check_twins(c, Dtype::f32, 1e-3);
-    cuda::allow_tf32(false);
+    check_tf32_twins(c);
   }
 }
 
@@ -102,6 +106,16 @@ TEST_CASE("conv2d on tensor cores cuts large problems into tiles and splits the 
       const std::vector<Tensor> inputs = make_inputs(c, dtype);
       check_close(on_cuda(c, inputs, dtype), on_cpu(c, inputs, dtype), dtype == Dtype::f32 ? 1e-5 : 1e-2);
     }
+  }
+}
+
+TEST_CASE("conv2d on tensor cores has wide tiles for many filters of large maps", "[cuda][conv2d]") {
+  const RungGuard guard("CONV2D_TILES", "widest");
+  for (const OpCase& c :
+       {large(2, 13, 40, 136), large(1, 9, 64, 72, 2), upsampled(2, 9, 40, 136), of_two(2, 13, 40, 24, 136)}) {
+    INFO(title(c));
+    check_twins(c, Dtype::bf16, 1e-2);
+    check_tf32_twins(c);
   }
 }
 

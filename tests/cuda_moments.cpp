@@ -53,6 +53,7 @@ TEST_CASE("group norm on CUDA takes the moments that a convolution left of its c
                       {{5, 9, 7, 8}, 40},      // no image is as large as a piece
                       {{9, 3, 2, 4}, 8},       // a piece has parts of eleven
                       {{1, 16, 16, 3}, 132}};  // element by element, two tiles of filters
+  const RungGuard tiles("CONV2D_TILES", GENERATE("fitting", "widest"));
   for (const Map& m : maps)
     for (const Dtype dtype : {Dtype::f32, Dtype::bf16})
       for (const float mean : {0.f, 100.f}) {

@@ -52,6 +52,11 @@ TEST_CASE("the default rungs fetch whole sectors, and meet no bank twice", "[emu
   if (!emulator::can_check()) return;
   const auto convolution = [](auto& v) { return conv2d(v[0], v[1], {.bias = v[2]}, {1, Padding::same(1)}); };
   check_requests({.inputs = {normal({1, 16, 16, 64}), normal({64, 3, 3, 64}), parameter({64})}, .call = convolution});
+  {
+    const RungGuard guard("CONV2D_TILES", "widest");
+    check_requests(
+        {.inputs = {normal({1, 16, 16, 64}), normal({128, 3, 3, 64}), parameter({128})}, .call = convolution});
+  }
   const Shape tokens{1, 128, 64};
   for (const int heads : {2, 8}) {
     const auto of_heads = [=](auto& v) { return attention(v[0], v[1], v[2], heads); };

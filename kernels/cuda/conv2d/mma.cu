@@ -14,10 +14,12 @@
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/cuda/tensor_core.h"
 #include "kernels/cuda/vector_access.h"
+#include "kernels/launch.h"
 
 // conv2d, rung mma: an implicit matrix product on tensor cores (sm_80 and up), for forward and input gradient.
 //
-// Idea    a block computes a tile of pixels x filters (tile_shape.h), 256 x 128 where filters are many and have several taps.
+// Idea    a block computes a tile of pixels x filters (tile_shape.h), 256 x 128 where both are many and filters have
+//         several taps.
 //         Depth, which is the window, goes by in stages of 64 bytes a row, tap after tap of some channels; cp.async fetches
 //         three stages ahead of the one that is multiplied (stage_fetcher.h). A warp keeps up to 64 x 64 sums in
 //         registers: 32 products for 8 ldmatrix. They begin with the bias and leave through shared memory, in f32 (what
@@ -225,6 +227,11 @@ template <typename Tile>
 constexpr int kFewBlocks = Tile::kBlocks == 1 ? 128 : 256;
 constexpr int kFewestStages = 8;
 
+template <typename Tile>
+int tiles_of(const Correlation& g) {
+  return (g.pixels() + Tile::kRows - 1) / Tile::kRows * ((g.filters + Tile::kColumns - 1) / Tile::kColumns);
+}
+
 // How depth is split over blocks.
 struct Split {
   int count, stages;  // splits, stages of each
@@ -255,7 +262,7 @@ template <typename Tile, Fetch kFetch>
 void correlate_tiles(Conv2dOut& out, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
                      const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
   using T = typename Tile::T;
-  const int tiles = (g.pixels() + Tile::kRows - 1) / Tile::kRows * ((g.filters + Tile::kColumns - 1) / Tile::kColumns);
+  const int tiles = tiles_of<Tile>(g);
   const Split split(tiles, kFewBlocks<Tile>, FetcherOf<Tile, kFetch>::stages(g));
   const auto start = [&]<typename Out>(Out* to, const Placement& place, const Epilogue<Out>& epilogue,
                                        int64_t split_stride) {
@@ -274,12 +281,20 @@ void correlate_tiles(Conv2dOut& out, const Placement& at, const Concat<Tensor>& 
                outputs);
 }
 
+// Whether tiles of this shape, with their depth split, leave few multiprocessors idle. Tests take them all the same by
+// STIPPLE_CONV2D_TILES=widest, for maps that an emulator has done soon.
+template <typename Tile, Fetch kFetch>
+bool are_enough(const Correlation& g) {
+  if (rung("CONV2D_TILES", {"widest", "fitting"}) == "widest") return true;
+  return tiles_of<Tile>(g) * std::max(1, FetcherOf<Tile, kFetch>::stages(g) / kFewestStages) >= kFewBlocks<Tile> / 2;
+}
+
 template <typename Precision, Fetch kFetch>
 void correlate_filters(Conv2dOut& out, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
                        const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
   using Most = std::conditional_t<kFetch == Fetch::pixels, Wide<Precision>, Widest<Precision>>;
   if constexpr (Precision::kParts == 1)  // two parts of 128 filters do not fit the registers
-    if (g.filters > 64) return correlate_tiles<Most, kFetch>(out, at, x, weight, e, g);
+    if (g.filters > 64 && are_enough<Most, kFetch>(g)) return correlate_tiles<Most, kFetch>(out, at, x, weight, e, g);
   if (g.filters > 32) return correlate_tiles<Narrow<Precision>, kFetch>(out, at, x, weight, e, g);
   correlate_tiles<Narrowest<Precision>, kFetch>(out, at, x, weight, e, g);
 }
