@@ -9,8 +9,8 @@
 
 #include "nn/mixed_precision.h"
 
-// What the subcommands of `stipple` share. Each has a file of its own with one function that adds it to the command line;
-// the work is done in the library.
+// What the subcommands of `stipple` share. Each has a file of its own with one function that adds it to the command
+// line; the work is done in the library.
 
 namespace stipple {
 

@@ -5,7 +5,8 @@
 namespace stipple {
 namespace {
 
-// Widths by level, from the course's notebooks (28 px: unit 2, 02; 32 px: unit 1, 01) and diffusers' trainer (128 px and up).
+// Widths by level, from the course's notebooks (28 px: unit 2, 02; 32 px: unit 1, 01) and diffusers' trainer (128 px
+// and up).
 std::vector<int64_t> widths(int64_t resolution) {
   if (resolution <= 28) return {32, 64, 64};
   if (resolution <= 64) return {64, 128, 128, 256};

@@ -17,8 +17,9 @@ class Pipeline {
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;
 
-  // Reads a folder; where its files name different schedulers, model_index.json is right. `notices` receives what the user should be told (unknown keys and the like). Weights of any
-  // floating type become f32; `variant` chooses among them ("fp16", "ema"), empty: those without a variant.
+  // Reads a folder; where its files name different schedulers, model_index.json is right. `notices` receives what the
+  // user should be told (unknown keys and the like). Weights of any floating type become f32; `variant` chooses among
+  // them ("fp16", "ema"), empty: those without a variant.
   static std::unique_ptr<Pipeline> load(const std::string& folder, std::vector<std::string>& notices,
                                         const std::string& variant = "");
 

@@ -45,8 +45,8 @@ struct ResnetBlock {
   Var shortcut(const Concat<Var>& x) const;
 };
 
-// The maps that go from the way down to the way up, the last one first. The first of all waits longest, at the network's
-// full resolution, and costs least: where no gradient keeps it anyway, it is not kept but made again.
+// The maps that go from the way down to the way up, the last one first. The first of all waits longest, at the
+// network's full resolution, and costs least: where no gradient keeps it anyway, it is not kept but made again.
 class Skips {
  public:
   explicit Skips(std::function<Var()> make_first) : make_first_(std::move(make_first)) {}

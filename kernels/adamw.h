@@ -2,8 +2,8 @@
 #include "tensor/tensor.h"
 
 // One optimizer step over a flat arena: clip, Adam (Kingma & Ba 2015, arXiv:1412.6980) or AdamW (Loshchilov & Hutter
-// 2019, arXiv:1711.05101), the moving average of the parameters, and their copy in bf16, in one pass over memory. f32 and
-// f64. As torch.optim does it:
+// 2019, arXiv:1711.05101), the moving average of the parameters, and their copy in bf16, in one pass over memory. f32
+// and f64. As torch.optim does it:
 //
 //   g = gradient_scale gradient (+ weight_decay p where not decoupled)     p -= lr weight_decay p, where decoupled
 //   m += (1 - beta1) (g - m)      v = beta2 v + (1 - beta2) g^2

@@ -1,8 +1,8 @@
 #pragma once
 #include "tensor/tensor.h"
 
-// Element-by-element arithmetic with broadcasting as in PyTorch (shapes are aligned at the right; extents of 1 stretch),
-// and the sum that undoes a broadcast. f32 and f64; a and b of one dtype.
+// Element-by-element arithmetic with broadcasting as in PyTorch (shapes are aligned at the right; extents of 1
+// stretch), and the sum that undoes a broadcast. f32 and f64; a and b of one dtype.
 
 namespace stipple {
 

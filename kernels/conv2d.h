@@ -7,8 +7,8 @@
 //   y[n,i,j,k]    = (sums + bias[k] + time_embedding[n,k] + residual[n,i,j,k]) / output_scale_factor
 //
 // with zeros outside x, which may first be made twice as large (diffusers' Upsample2D): the large map is never written
-// on CUDA, and lives as long as a call on the CPU. Ho = (H + top + bottom - R) / stride + 1, rounded down; Wo likewise. Backward, from the gradient
-// dy of the sum in parentheses:
+// on CUDA, and lives as long as a call on the CPU. Ho = (H + top + bottom - R) / stride + 1, rounded down; Wo likewise.
+// Backward, from the gradient dy of the sum in parentheses:
 //   dx[n,h,w,c]          = sum over the (i,j,r,s,k) that read x[n,h,w,c] of dy[n,i,j,k] weight[k,r,s,c]
 //   dweight[k,r,s,c]     = sum_{n,i,j} dy[n,i,j,k] x[n, i*stride + r - top, j*stride + s - left, c]
 //   dtime_embedding[n,k] = sum_{i,j} dy[n,i,j,k]    dbias[k] = sum_n dtime_embedding[n,k]    dresidual = dy

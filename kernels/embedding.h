@@ -2,8 +2,8 @@
 #include "tensor/tensor.h"
 
 // Rows of a table: y[i] = table[indices[i]]. Backward: the gradient of a row is the sum of dy over its occurrences,
-// added in the order of i. An index outside [0, R) is an error; on CUDA, where finding one would make the host wait, its
-// row is NaN. f32 and f64; the gradient of a bf16 table is f32.
+// added in the order of i. An index outside [0, R) is an error; on CUDA, where finding one would make the host wait,
+// its row is NaN. f32 and f64; the gradient of a bf16 table is f32.
 
 namespace stipple {
 

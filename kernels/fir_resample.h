@@ -8,8 +8,8 @@
 //   fir_downsample  y[i] = gain sum_{a=0..3} k[a] x[2i + a - 1]
 //   fir_upsample    y[2i] = gain (x[i-1] + 3 x[i]) / 4     y[2i+1] = gain (3 x[i] + x[i+1]) / 4
 //
-// (gain once, not once a dimension). A flat picture keeps its brightness, edges apart. Each is the other's transpose but
-// for the brightness: with respect to x the gradient of fir_downsample is fir_upsample(dy, gain / 4), that of
+// (gain once, not once a dimension). A flat picture keeps its brightness, edges apart. Each is the other's transpose
+// but for the brightness: with respect to x the gradient of fir_downsample is fir_upsample(dy, gain / 4), that of
 // fir_upsample is fir_downsample(dy, 4 gain).
 
 namespace stipple {

@@ -11,8 +11,8 @@
 //   dx = rstd (g - 1/m sum g - xn 1/m sum g xn)
 //   dgamma = sum_{n,h,w} dz xn    dbeta = sum_{n,h,w} dz
 //
-// Where the convolutions that made x have left the moments of its channels, CUDA takes mean and var from them and reads x
-// once; the CPU looks at x.
+// Where the convolutions that made x have left the moments of its channels, CUDA takes mean and var from them and reads
+// x once; the CPU looks at x.
 //
 // x may be two tensors that stand for their concatenation, of which y is one tensor: groups may straddle the seam.
 // Kernels read the two; only the CPU's oracle concatenates.

@@ -4,8 +4,8 @@
 #include "autograd/ops.h"
 #include "nn/parameter.h"
 
-// Layers: structs of parameters with an operator(). Names and initialisation are PyTorch's. They compute in the dtype of
-// their input: in bf16 with rounded copies of the weights (Parameter::in); biases and norms' parameters stay f32. An
+// Layers: structs of parameters with an operator(). Names and initialisation are PyTorch's. They compute in the dtype
+// of their input: in bf16 with rounded copies of the weights (Parameter::in); biases and norms' parameters stay f32. An
 // input that is a Concat may be two, which stand for their concatenation.
 
 namespace stipple {

@@ -23,9 +23,9 @@ class Adam {
   // changed.
   double step(double learning_rate, double max_grad_norm, const Tensor& ema = {}, double ema_decay = 0);
 
-  // The same on CUDA in parts, of which the middle one can be captured in a graph: it finds the step's numbers in device
-  // memory and leaves the gradients' squared norm [] there. Where that or `loss` [] is not finite, nothing is changed and
-  // the step must not be counted.
+  // The same on CUDA in parts, of which the middle one can be captured in a graph: it finds the step's numbers in
+  // device memory and leaves the gradients' squared norm [] there. Where that or `loss` [] is not finite, nothing is
+  // changed and the step must not be counted.
   void prepare(double learning_rate, double max_grad_norm, double ema_decay = 0);
   void take_prepared(const Tensor& loss, const Tensor& ema);
   const Tensor& squared_norm() const { return squared_norm_; }

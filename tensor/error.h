@@ -3,7 +3,8 @@
 
 #include <stdexcept>
 
-// Every error of the library is an Error whose message is one clear line: the operation, what was given, what was expected.
+// Every error of the library is an Error whose message is one clear line: the operation, what was given, what was
+// expected.
 
 namespace stipple {
 

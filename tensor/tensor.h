@@ -26,8 +26,8 @@ struct Storage {
   CachingAllocator* allocator;  // where the bytes come from and go back to
 };
 
-// A cheap handle on a dense, row-major array: copies share their elements, as in PyTorch. No strides: the views there are
-// (reshape, slice of the leading dimension) are dense themselves. Images are NHWC, in shape and in storage.
+// A cheap handle on a dense, row-major array: copies share their elements, as in PyTorch. No strides: the views there
+// are (reshape, slice of the leading dimension) are dense themselves. Images are NHWC, in shape and in storage.
 class Tensor {
  public:
   Tensor() = default;                                                       // undefined: no elements, no dtype

@@ -5,8 +5,8 @@
 #include "tests/cuda_twins.h"
 #include "tests/rung_guard.h"
 
-// What the default rungs ask of memory at shapes of U-Nets: whole sectors, and no bank twice. A lost 16-byte access or a
-// wrong swizzle leaves numbers right and shows here only.
+// What the default rungs ask of memory at shapes of U-Nets: whole sectors, and no bank twice. A lost 16-byte access or
+// a wrong swizzle leaves numbers right and shows here only.
 
 namespace stipple {
 namespace {

@@ -41,8 +41,9 @@ struct Network {
 
 }  // namespace
 
-// On the way up, in the first block at full resolution: what comes from below and a skip, their norm (two maps wide), what
-// the convolution makes of it, and a skip that waits. The convolution's transformed weights and tiles are less than a map.
+// On the way up, in the first block at full resolution: what comes from below and a skip, their norm (two maps wide),
+// what the convolution makes of it, and a skip that waits. The convolution's transformed weights and tiles are less
+// than a map.
 TEST_CASE("drawing holds six maps of full resolution at most", "[unet][memory]") {
   const ThreadsGuard two(2);
   const Network network;

@@ -4,8 +4,8 @@
 #include "diffusion/image/header.h"
 #include "diffusion/image/image.h"
 
-// JPEG by libjpeg-turbo: grey and colour of 8 bits, baseline and progressive. Whatever libjpeg has to say, were it but a
-// warning that it made up what is missing, is an error.
+// JPEG by libjpeg-turbo: grey and colour of 8 bits, baseline and progressive. Whatever libjpeg has to say, were it but
+// a warning that it made up what is missing, is an error.
 
 namespace stipple {
 

@@ -63,8 +63,8 @@ void check_options(const std::string& class_name, const StepOptions& o) {
         class_name);
 }
 
-// A state that is noise only says nothing of the clean image: (x - noise) / 0 is infinite. Clipped, that is an end of the
-// range by the sign of the difference, and so it is with this signal in place of none.
+// A state that is noise only says nothing of the clean image: (x - noise) / 0 is infinite. Clipped, that is an end of
+// the range by the sign of the difference, and so it is with this signal in place of none.
 constexpr double kHardlyAny = 1e-12;
 
 }  // namespace

@@ -23,8 +23,8 @@ struct NoisyBatch {
 // The mean squared error of the network's answer.
 Var loss_of(const Denoiser&, const NoisyBatch&);
 
-// An optimizer step on CUDA: nothing in it waits for the host or passes through it. A step with other shapes than the one
-// before is taken as it comes. The second of its kind is captured as a graph, which reads batches, seeds and the
+// An optimizer step on CUDA: nothing in it waits for the host or passes through it. A step with other shapes than the
+// one before is taken as it comes. The second of its kind is captured as a graph, which reads batches, seeds and the
 // optimizer's numbers from fixed places in device memory, and launched from then on; a single smaller batch in between,
 // as at the end of an epoch, leaves the graph alone. STIPPLE_CUDA_GRAPH=off: no graphs, the same bits.
 class DeviceStep {

@@ -10,8 +10,9 @@ namespace {
 
 constexpr int64_t kGrain = 1 << 15;
 
-// The elements of `shape`, walked as rows of one inner extent; `strides` say how far an operand moves a dimension (0 where it
-// is stretched). Neighbouring dimensions that every operand walks as one are merged, so equal shapes are a single row.
+// The elements of `shape`, walked as rows of one inner extent; `strides` say how far an operand moves a dimension (0
+// where it is stretched). Neighbouring dimensions that every operand walks as one are merged, so equal shapes are a
+// single row.
 struct Walk {
   std::vector<int64_t> extents;
   std::vector<std::array<int64_t, 2>> strides;
@@ -113,8 +114,8 @@ void sum_rows(double* sums, const T* x, int64_t reduced, int64_t kept) {
     for (int64_t k = 0; k < kept; ++k) sums[k] += x[r * kept + k];
 }
 
-// y [outer, kept] = sum over the middle of x [outer, reduced, kept]. The middle is cut into pieces of fixed length, whose
-// partial sums meet in order.
+// y [outer, kept] = sum over the middle of x [outer, reduced, kept]. The middle is cut into pieces of fixed length,
+// whose partial sums meet in order.
 template <typename T>
 void sum_middle(T* y, const T* x, int64_t outer, int64_t reduced, int64_t kept) {
   const int64_t piece = std::max<int64_t>(1, kGrain / kept), pieces = (reduced + piece - 1) / piece;

@@ -254,7 +254,8 @@ class BackwardOfHead {
     }
   }
 
-  // P and, with what delta holds, dS of a tile of keys, which starts at element `at` of k and v, and a block of queries.
+  // P and, with what delta holds, dS of a tile of keys, which starts at element `at` of k and v, and a block of
+  // queries.
   void weigh(int64_t first, int64_t at, int64_t keys) {
     const int64_t columns = first * e.width;
     product(p, block, false, {t.k + at, e.channels()}, {q_columns + columns, block}, keys, block, e.width);

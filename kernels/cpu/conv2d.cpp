@@ -50,8 +50,8 @@ void add_to_bias(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor&
   });
 }
 
-// Whether the two inputs are read as they are: where a network has them, 1x1 filters over large maps. Whoever else takes
-// two is handed their concatenation.
+// Whether the two inputs are read as they are: where a network has them, 1x1 filters over large maps. Whoever else
+// takes two is handed their concatenation.
 bool reads_two(const Concat<Tensor>& x, const ConvGeometry& g, const Conv2dOptions& o) {
   return x.b && !o.upsample && g.r * g.s == 1 && rung_for(x.a.dtype(), g) == "gemm";
 }

@@ -14,8 +14,8 @@ inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 // simd::Table::gemm_tile, or gemm_tile_in_double.
 using RegisterTile = void (*)(const simd::GemmTile&);
 
-// Whether a product is so small that its sums are made in double, for a time hardly anybody notices: what a small network
-// computes is then as exact as f32 can hold it.
+// Whether a product is so small that its sums are made in double, for a time hardly anybody notices: what a small
+// network computes is then as exact as f32 can hold it.
 inline bool affords_double(int64_t multiply_adds) { return multiply_adds <= int64_t{3} << 25; }
 
 // Cuts [0, n) into the fewest pieces of at most `most`, nearly equal ones, and calls f(begin, length).

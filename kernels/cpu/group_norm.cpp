@@ -15,8 +15,8 @@
 namespace stipple::cpu {
 namespace {
 
-// The fast group_norm (the formulas as loops are group_norm_oracle.cpp), on f32, its arithmetic in Real: two passes over
-// an image, sums and map, the second mostly from cache.
+// The fast group_norm (the formulas as loops are group_norm_oracle.cpp), on f32, its arithmetic in Real: two passes
+// over an image, sums and map, the second mostly from cache.
 //
 // Groups do not matter to either pass: both see an image as a matrix whose columns are channels, and sums of columns
 // are folded into groups afterwards. So two inputs are two matrices, which y has side by side. Where the channels of a

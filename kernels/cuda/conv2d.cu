@@ -7,8 +7,8 @@
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/launch.h"
 
-// conv2d: the ladder's rungs are in conv2d/. STIPPLE_CONV2D_CUDA=naive|tiled|mma says how high to climb: filters that are
-// too large for mma, which no U-Net has, go to tiled.
+// conv2d: the ladder's rungs are in conv2d/. STIPPLE_CONV2D_CUDA=naive|tiled|mma says how high to climb: filters that
+// are too large for mma, which no U-Net has, go to tiled.
 
 namespace stipple::cuda {
 namespace {

@@ -2,9 +2,10 @@
 #include "kernels/launch.h"
 
 // group_norm: the ladder's rungs are in group_norm/. STIPPLE_GROUP_NORM_CUDA=naive|two_pass|one_pass|given_moments says
-// how high to climb: what does not fit a rung (x without moments, a picture too large for one_pass, a group of thousands
-// of channels for two_pass) is left to the one below. By default (fastest) a picture of which a multiprocessor holds two
-// slices at once is one_pass's even where moments are given: it reads x once as well, and nothing else.
+// how high to climb: what does not fit a rung (x without moments, a picture too large for one_pass, a group of
+// thousands of channels for two_pass) is left to the one below. By default (fastest) a picture of which a
+// multiprocessor holds two slices at once is one_pass's even where moments are given: it reads x once as well, and
+// nothing else.
 
 namespace stipple::cuda {
 namespace {

@@ -7,8 +7,8 @@
 #include "kernels/matmul.h"
 
 // matmul and linear: the ladder's rungs are in matmul/. STIPPLE_MATMUL_CUDA=naive|tiled|mma|cublaslt takes one for all
-// products; the emulator has no cuBLASLt. By default (fastest) it is the last of them, but for small f32 products, which
-// would not fill tensor cores: there tiled adds plain f32, and gradients that nearly cancel keep a digit more.
+// products; the emulator has no cuBLASLt. By default (fastest) it is the last of them, but for small f32 products,
+// which would not fill tensor cores: there tiled adds plain f32, and gradients that nearly cancel keep a digit more.
 
 namespace stipple::cuda {
 namespace {

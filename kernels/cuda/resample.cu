@@ -7,7 +7,8 @@
 namespace stipple::cuda {
 namespace {
 
-// The sizes of a pair of pictures: a block of kernel x kernel pixels of the large one belongs to each pixel of the small.
+// The sizes of a pair of pictures: a block of kernel x kernel pixels of the large one belongs to each pixel of the
+// small.
 struct Blocks {
   int64_t height, width, channels, kernel, large_height, large_width, small_elements, large_elements;
 

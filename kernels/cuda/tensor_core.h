@@ -30,8 +30,8 @@ struct Bf16 {
 constexpr float kBeforeCutting = 1 + 0.69f / 2048;
 __device__ inline float nearly_rounded_to_tf32(float x) { return x * kBeforeCutting; }
 
-// f32 that tensor cores cut off to tf32, in no instruction at all. The product then lacks the factor kBeforeCutting once
-// for each such operand, and is to be given it: errors are as those of rounding, but of numbers of 10 bits, too.
+// f32 that tensor cores cut off to tf32, in no instruction at all. The product then lacks the factor kBeforeCutting
+// once for each such operand, and is to be given it: errors are as those of rounding, but of numbers of 10 bits, too.
 struct CutTf32 {
   using Element = float;
   static constexpr int kParts = 1;
@@ -75,9 +75,9 @@ struct F32 {
   }
 };
 
-// Precision::multiply, for long sums. Tensor cores cut sums off where f32 rounds, and what is lost adds up: on an H200 a
-// product of f32 over a depth of 300 was off by 2e-6. So f32's products of a step are summed apart and added as f32 (the
-// same paper, section 3.2); what tf32 and bf16 lose so is small beside what they have rounded before.
+// Precision::multiply, for long sums. Tensor cores cut sums off where f32 rounds, and what is lost adds up: on an H200
+// a product of f32 over a depth of 300 was off by 2e-6. So f32's products of a step are summed apart and added as f32
+// (the same paper, section 3.2); what tf32 and bf16 lose so is small beside what they have rounded before.
 template <typename Precision>
 __device__ inline void multiply_of_many(float (&d)[4], const uint32_t (&a)[Precision::kParts][4],
                                         const uint32_t (&b)[Precision::kParts][2]) {

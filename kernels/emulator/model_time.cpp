@@ -9,11 +9,11 @@ namespace {
 // Multiprocessors, clocks, DRAM bandwidths and dense tensor-core peaks: NVIDIA's "A100 Tensor Core GPU Architecture"
 // (2020) and A100 80GB datasheet; "H100 Tensor Core GPU Architecture" (2022) and H100 SXM datasheet, the clock being
 // the one its tensor-core peak follows from; H200 datasheet; "Ada GPU Architecture" (2022).
-// On Hopper these peaks are wgmma's; mma.sync reaches under two thirds of them, so that a kernel of ours that does reach
-// that takes half as long again as the model's "at least".
-// L2: the A100's 5120 bytes a clock are from its architecture paper. For the others NVIDIA names none: Hopper is taken
-// to have as many bytes a clock, the RTX 4090 what its multiprocessors can take, 64 bytes a clock each. On an H200, our
-// convolutions were seen to get half of that (bench/results/gpu-h200-2026-11-26.md).
+// On Hopper these peaks are wgmma's; mma.sync reaches under two thirds of them, so that a kernel of ours that does
+// reach that takes half as long again as the model's "at least". L2: the A100's 5120 bytes a clock are from its
+// architecture paper. For the others NVIDIA names none: Hopper is taken to have as many bytes a clock, the RTX 4090
+// what its multiprocessors can take, 64 bytes a clock each. On an H200, our convolutions were seen to get half of that
+// (bench/results/gpu-h200-2026-11-26.md).
 constexpr double kTera = 1e12, kGiga = 1e9;
 constexpr Gpu kGpus[] = {
     {"A100", 108, 1.41 * kGiga, 2.039 * kTera, 5120 * 1.41 * kGiga, 312 * kTera, 156 * kTera},

@@ -4,7 +4,8 @@
 #include "kernels/cpu/simd/simd.h"
 #include "kernels/cpu/simd/vector.h"
 
-// What table.cpp collects, as each file of this folder defines it for its instruction set. simd.h says what they compute.
+// What table.cpp collects, as each file of this folder defines it for its instruction set. simd.h says what they
+// compute.
 
 namespace stipple::simd::STIPPLE_SIMD {
 

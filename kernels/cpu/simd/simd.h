@@ -1,14 +1,14 @@
 #pragma once
 #include <stdint.h>
 
-// The f32 inner loops of the CPU kernels, compiled once an instruction set (x86-64-v4, x86-64-v3, baseline; see vector.h)
-// and chosen when the program starts. They are sequential: threads belong to the callers in kernels/cpu/.
+// The f32 inner loops of the CPU kernels, compiled once an instruction set (x86-64-v4, x86-64-v3, baseline; see
+// vector.h) and chosen when the program starts. They are sequential: threads belong to the callers in kernels/cpu/.
 // STIPPLE_SIMD=baseline|v3|v4 in the environment picks a lower one than the machine has.
 
 namespace stipple::simd {
 
-// What group_norm does to a column of a matrix: z = scale (x - mean) + bias, and backward dx = scale dz - pull - slope (x - mean).
-// One value a column.
+// What group_norm does to a column of a matrix: z = scale (x - mean) + bias, and backward dx = scale dz - pull - slope
+// (x - mean). One value a column.
 template <typename Real>
 struct NormColumns {
   const Real *mean, *scale, *bias;
@@ -31,9 +31,9 @@ struct GroupNormLoops {
                    int64_t columns, bool silu);
 };
 
-// One register tile of a matrix product, C = start + sum over runs and steps of A[rows, step] B[step, columns]. A run is a
-// stretch of steps at constant strides; runs let the sum walk over the rows of a filter, or of an image. Strides and
-// offsets count floats. B is read in whole vectors, up to lanes - 1 floats beyond its columns.
+// One register tile of a matrix product, C = start + sum over runs and steps of A[rows, step] B[step, columns]. A run
+// is a stretch of steps at constant strides; runs let the sum walk over the rows of a filter, or of an image. Strides
+// and offsets count floats. B is read in whole vectors, up to lanes - 1 floats beyond its columns.
 struct GemmTile {
   int64_t rows, columns;  // 1 to Table::gemm_rows, gemm_columns
   float* c;
@@ -48,8 +48,8 @@ struct GemmTile {
   const int64_t *a_runs, *b_runs;  // where each run starts, from a and b
 };
 
-// A square of pixels of an image, of which only rows [row, row_end) and columns [column, column_end) exist; the others are
-// zeros to read and are not written. Steps count floats from one pixel to the next.
+// A square of pixels of an image, of which only rows [row, row_end) and columns [column, column_end) exist; the others
+// are zeros to read and are not written. Steps count floats from one pixel to the next.
 struct ImagePatch {
   const float* pixels;  // the square's first, which need not exist
   int64_t row_step, column_step, channels;
@@ -95,7 +95,8 @@ struct Table {
   // sums[c] += sum over rows of a[row, c]
   void (*column_sums)(double* sums, const float* a, int64_t rows, int64_t columns);
 
-  // Winograd's F(4x4, 3x3), see conv2d_winograd.h. 36 planes lie `plane` floats apart; rows of planes hold whole vectors.
+  // Winograd's F(4x4, 3x3), see conv2d_winograd.h. 36 planes lie `plane` floats apart; rows of planes hold whole
+  // vectors.
   void (*winograd_input)(float* v, int64_t plane, const ImagePatch& x);             // v = B^T x B, 6x6
   void (*winograd_output_gradient)(float* v, int64_t plane, const ImagePatch& dy);  // v = A dy A^T, dy 4x4
   // y = A^T m A + bias, 4x4 pixels at y of which `to` says how far they lie apart and how many exist
@@ -112,9 +113,10 @@ struct Table {
   // to[c, r] = scale from[r, c]
   void (*transpose)(float* to, int64_t to_row, const float* from, int64_t from_row, int64_t rows, int64_t columns,
                     float scale);
-  // For attention, over the columns of a matrix (a column is a query, a row a key; columns fill whole vectors; logarithms
-  // and exponentials are to base 2). The next rows of a softmax, where `largest` and `total` belong to the rows before:
-  // both are brought up to date, s becomes 2^(s - largest), and what was summed before is to be multiplied by `rescale`.
+  // For attention, over the columns of a matrix (a column is a query, a row a key; columns fill whole vectors;
+  // logarithms and exponentials are to base 2). The next rows of a softmax, where `largest` and `total` belong to the
+  // rows before: both are brought up to date, s becomes 2^(s - largest), and what was summed before is to be multiplied
+  // by `rescale`.
   void (*softmax_columns)(float* s, float* largest, float* total, float* rescale, int64_t rows, int64_t columns,
                           int64_t row);
   // s becomes p = 2^(s - lse), and dp becomes p (dp - delta).
@@ -122,11 +124,12 @@ struct Table {
                                    int64_t columns, int64_t row);
   void (*scale_columns)(float* x, const float* factor, int64_t rows, int64_t columns, int64_t row);
 
-  // The same in one go for one block of narrow heads. sums [narrow, block] += p v, with largest and total [block] brought up
-  // to date; s [keys, block] is scratch.
+  // The same in one go for one block of narrow heads. sums [narrow, block] += p v, with largest and total [block]
+  // brought up to date; s [keys, block] is scratch.
   int narrow;
   void (*attend_narrow)(const NarrowTile&, float* sums, float* largest, float* total, float* s);
-  // dk, dv [keys, narrow] (rows gradient_row apart) and dq (like q) get their share of all blocks added; lse, delta [queries].
+  // dk, dv [keys, narrow] (rows gradient_row apart) and dq (like q) get their share of all blocks added; lse, delta
+  // [queries].
   void (*attend_narrow_backward)(const NarrowTile&, float* dq, float* dk, float* dv, int64_t gradient_row,
                                  const float* dy, const float* lse, const float* delta);
 

@@ -93,8 +93,8 @@ static inline float largest(Vec v) {
   return m;
 }
 
-// exp x to 2 ulp over the finite range; 0 below -87.3, inf above 88.7, NaN stays NaN. x = n ln 2 + r with |r| <= ln 2 / 2, and e^r by a
-// polynomial of degree 6 (Cephes' expf coefficients).
+// exp x to 2 ulp over the finite range; 0 below -87.3, inf above 88.7, NaN stays NaN. x = n ln 2 + r with
+// |r| <= ln 2 / 2, and e^r by a polynomial of degree 6 (Cephes' expf coefficients).
 static inline Vec exp(Vec x) {
   const Vec clamped = max(min(x, splat(88.8f)), splat(-88.0f));
   const Vec shifted = clamped * splat(1.44269504f) + splat(12582912.f);  // 1.5 * 2^23: rounds to the nearest integer
@@ -117,8 +117,8 @@ static inline Vec exp(Vec x) {
   return x != x ? x : low;
 }
 
-// 2^x for -126 <= x <= 127, to 2 ulp; NaN stays NaN. x = n + r with |r| <= 1/2; 2^r by the minimax polynomial of degree 5 (Remez;
-// relative error 8e-8), and n is added to the exponent's bits.
+// 2^x for -126 <= x <= 127, to 2 ulp; NaN stays NaN. x = n + r with |r| <= 1/2; 2^r by the minimax polynomial of
+// degree 5 (Remez; relative error 8e-8), and n is added to the exponent's bits.
 static inline Vec exp2_within(Vec x) {
   const Vec shifted =
       x + splat(12582912.f);  // 1.5 * 2^23: rounds to the nearest integer, and leaves it in the low bits

@@ -6,8 +6,8 @@
 
 namespace stipple::cuda::flash {
 
-// kWidth: elements of a row in shared memory, what the channels of kHeadCount heads side by side are rounded up to. With
-// two heads, each has half the warps, and its own rows among those that stay; the other's columns there are zero.
+// kWidth: elements of a row in shared memory, what the channels of kHeadCount heads side by side are rounded up to.
+// With two heads, each has half the warps, and its own rows among those that stay; the other's columns there are zero.
 template <typename P, int kWidth, int kHeadCount = 1>
 struct Blocking {
   using Precision = P;
@@ -18,7 +18,8 @@ struct Blocking {
   static constexpr int kStayingBytes = kStaying * kRowBytes;
 };
 
-// Two tiles of kTokens tokens that go by together: one stage is fetched while another is multiplied, where there are two.
+// Two tiles of kTokens tokens that go by together: one stage is fetched while another is multiplied, where there are
+// two.
 template <typename Blocking, int kTokensOfTile, int kStageCount>
 struct Passing {
   using Rows = typename Blocking::Rows;
@@ -74,7 +75,8 @@ struct Problem {
         scale(e.scale) {}
 };
 
-// What a block works on: a tile of tokens of the heads that share a row. Block (tile + tiles * such heads of all images).
+// What a block works on: a tile of tokens of the heads that share a row. Block (tile + tiles * such heads of all
+// images).
 template <typename Blocking>
 struct Place {
   const Problem& problem;

@@ -60,7 +60,8 @@ __device__ void for_stages(int count, const Fetch& fetch, const Receive& receive
   }
 }
 
-// The sum of dy y of each of the rows that stay, made by two lanes a row; heads of one token lie side by side in memory.
+// The sum of dy y of each of the rows that stay, made by two lanes a row; heads of one token lie side by side in
+// memory.
 template <typename Blocking, typename T>
 __device__ void estimate_delta(float* to, const Place<Blocking>& place, const T* dy, const T* y) {
   static_assert(Blocking::kThreads == 2 * Blocking::kStaying);

@@ -28,7 +28,8 @@ void attention_backward(const AttentionGrads& to, const Tensor& dy, const Tensor
                         const AttentionOut& out, const AttentionExtents&);
 }  // namespace naive
 
-// On tensor cores, 16 bytes at a time: the width is a whole number of those. f32 goes through them in three tf32 products, or in one where `tf32`.
+// On tensor cores, 16 bytes at a time: the width is a whole number of those. f32 goes through them in three tf32
+// products, or in one where `tf32`.
 
 // S and P in memory, for heads of any width.
 namespace wide {

@@ -2,8 +2,8 @@
 #include "kernels/cuda/attention/rungs.h"
 #include "kernels/cuda/reduce.h"
 
-// attention, rung wide: batched matrix products on tensor cores, with S and P in memory. For heads whose rows do not fit
-// the registers: one of 512 channels, with a few hundred tokens.
+// attention, rung wide: batched matrix products on tensor cores, with S and P in memory. For heads whose rows do not
+// fit the registers: one of 512 channels, with a few hundred tokens.
 //
 // Idea    every product of attention.h is of one kind: 64 x 64 results a block, 16 rows a warp; depth goes by in stages
 //         of 128 bytes, of which cp.async fetches two ahead. Depth runs along the rows of an operand, as in q k^T, or

@@ -12,10 +12,10 @@
 // conv2d, rung mma: the weight gradient, filters x window, summed over pixels.
 //
 // Idea    a block computes 64 or 128 filters x 128 elements of the window, in bf16 128 x 256. Pixels go by in stages of 32
-//         (bf16) or 16 (f32), fetched by cp.async two or three stages ahead. Both operands lie in memory with pixels apart and their own elements
-//         side by side, and so they lie in shared memory; ldmatrix transposes bf16 on the way to the tensor cores, and
-//         f32 is read by four elements of a pixel. Rows are 16 bytes longer than the tile: eight rows of bf16, or two
-//         chunks of four rows of f32, then lie in different banks.
+//         (bf16) or 16 (f32), fetched by cp.async two or three stages ahead. Both operands lie in memory with pixels
+//         apart and their own elements side by side, and so they lie in shared memory; ldmatrix transposes bf16 on the
+//         way to the tensor cores, and f32 is read by four elements of a pixel. Rows are 16 bytes longer than the tile:
+//         eight rows of bf16, or two chunks of four rows of f32, then lie in different banks.
 //         Pixels are split over blocks whatever the shape, for filters x window alone are too few tiles: partial sums
 //         in f32 meet in a fixed order.
 //         A thread fetches the same channels of the same tap in every stage; which pixels these are is found by

@@ -35,12 +35,12 @@ struct Window {
   __device__ int64_t offset(const Correlation& g) const { return ((int64_t{image} * g.h + h) * g.w + w) * g.c; }
 };
 
-// Fetches a thread's share of every stage, by asynchronous copies of whole chunks. A stage is 64 bytes of channels of one
-// tap; taps go by before the next channels come, so that the pixels that one tap has brought are still in L1 when the
-// next wants most of them again: x comes from L2 about once instead of once a tap. For channels in whole chunks and at
-// most 16 taps: which of them lie inside the picture is one bit each, found once, and all of a thread's rows are at the
-// same distance from where their windows begin: an address is one instruction. Where nothing is to be copied it may be
-// anywhere.
+// Fetches a thread's share of every stage, by asynchronous copies of whole chunks. A stage is 64 bytes of channels of
+// one tap; taps go by before the next channels come, so that the pixels that one tap has brought are still in L1 when
+// the next wants most of them again: x comes from L2 about once instead of once a tap. For channels in whole chunks and
+// at most 16 taps: which of them lie inside the picture is one bit each, found once, and all of a thread's rows are at
+// the same distance from where their windows begin: an address is one instruction. Where nothing is to be copied it may
+// be anywhere.
 template <typename Tile>
 class ChunkFetcher {
   using T = typename Tile::T;

@@ -1,8 +1,8 @@
 #pragma once
 #include "kernels/cuda/conv2d/correlation.h"
 
-// Tensor cores are fed by copies of 16 bytes. A picture of 1 or 3 channels, or filters for one, is given zeros behind its
-// channels first: a small map is copied once, and there is one way to fetch.
+// Tensor cores are fed by copies of 16 bytes. A picture of 1 or 3 channels, or filters for one, is given zeros behind
+// its channels first: a small map is copied once, and there is one way to fetch.
 
 namespace stipple::cuda {
 

@@ -6,15 +6,15 @@
 
 // group_norm, rung one_pass: a block keeps all pixels of a slice of whole groups in shared memory.
 //
-// Idea    statistics, map and gradients then need x (and dy) from device memory only once. Slices are whole sectors wide,
-//         so that nothing is fetched for a block which another needs; as wide as fits and still gives every
-//         multiprocessor work. A thread finds in shared memory what it put there itself, 16 bytes in a row of its warp: no
-//         conflicts, no barrier.
+// Idea    statistics, map and gradients then need x (and dy) from device memory only once. Slices are whole sectors
+//         wide, so that nothing is fetched for a block which another needs; as wide as fits and still gives every
+//         multiprocessor work. A thread finds in shared memory what it put there itself, 16 bytes in a row of its warp:
+//         no conflicts, no barrier.
 // Costs   forward x read and y written once; backward dy and x read and dx written once. Gradients of weight and bias:
 //         8 bytes a channel of an image besides.
 // Reaches every sector once, in loads and stores as few as can be; 1.00 of compulsory DRAM traffic behind a modelled L2
-//         (32x32x128 and 16x16x256, f32 and bf16, `stipple profile`). No spills; 256 threads of up to 122 registers leave a
-//         multiprocessor room for two blocks, one of which reads while the other writes.
+//         (32x32x128 and 16x16x256, f32 and bf16, `stipple profile`). No spills; 256 threads of up to 122 registers
+//         leave a multiprocessor room for two blocks, one of which reads while the other writes.
 // Tried   512 threads: one block, and 39 us where a copy takes 8 (64x32x32x128 bf16, H200).
 //         Keeping dz instead of dy would save the second exponential, but not in bf16, which would round it.
 

@@ -6,9 +6,9 @@
 #include "kernels/cuda/joined.h"
 #include "kernels/cuda/launch.h"
 
-// x [images, pixels, channels] as blocks see it: the channels are cut into slices of whole groups, the pixels of an image
-// into chunks. A block takes one chunk of one slice. Its threads stand in rows of `columns`, each before its kVector
-// channels, `rows` pixels of a chunk at once, and go down the chunk together: turn after turn.
+// x [images, pixels, channels] as blocks see it: the channels are cut into slices of whole groups, the pixels of an
+// image into chunks. A block takes one chunk of one slice. Its threads stand in rows of `columns`, each before its
+// kVector channels, `rows` pixels of a chunk at once, and go down the chunk together: turn after turn.
 
 namespace stipple::cuda {
 

@@ -8,14 +8,15 @@
 //         them; those of a picture's chunks are joined as Chan, Golub & LeVeque 1979 ("Updating Formulae", eq. 2.1) do;
 //         then blocks of the same shape map their chunks. Backward likewise with sums over pixels for each channel,
 //         which are the gradients of weight and bias, and make those of the groups.
-// Costs   forward x read twice and y written; backward dy and x read twice and dx written; the second time from L2 where
-//         the batch fits it. What chunks leave is 8 bytes a group forward, 8 a channel backward.
+// Costs   forward x read twice and y written; backward dy and x read twice and dx written; the second time from L2
+//         where the batch fits it. What chunks leave is 8 bytes a group forward, 8 a channel backward.
 // Reaches loads and stores of as few sectors as can be, 1.00 of compulsory DRAM traffic a kernel behind a modelled L2
 //         (64x64x128, 32x32x128, 28x28x224, 16x16x256, f32 and bf16, `stipple profile`). No bank of shared memory twice
 //         (64x64x128; 1.05 at 256 channels of f32, whose groups are two vectors wide, 1.2 at 224). No spills.
 // Tried   launch bounds without "1 block": ptxas spills 4 to 16 bytes in three kernels. gamma and beta straight from
-//         device memory would be strided by the channels of a thread; through shared memory they are whole sectors. There,
-//         side by side, they were strided likewise: 1.5 to 2.4 wavefronts for one, until they lay as `Channels` has them.
+//         device memory would be strided by the channels of a thread; through shared memory they are whole sectors.
+//         There, side by side, they were strided likewise: 1.5 to 2.4 wavefronts for one, until they lay as `Channels`
+//         has them.
 
 namespace stipple::cuda::two_pass {
 namespace {

@@ -12,8 +12,8 @@
 // matmul, rung cublaslt: NVIDIA's own products (cuBLAS documentation, chapter "Using the cuBLASLt API").
 //
 // Idea    cuBLASLt counts columns first: it is asked for c^T = op(b)^T op(a)^T, whose operands and result lie just as
-//         ours do. Its first choice of algorithm is kept for each shape; the choice, and so the bits, stay the same from
-//         run to run.
+//         ours do. Its first choice of algorithm is kept for each shape; the choice, and so the bits, stay the same
+//         from run to run.
 // Costs   what its algorithm asks for as a workspace, of the 32 MiB that NVIDIA advises for Hopper, while a product is
 //         under way.
 // Tried   a bf16 result with a bias in f32: not among its epilogues, so the bias is rounded first.

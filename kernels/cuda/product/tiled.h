@@ -15,8 +15,8 @@
 //         element of a window for every element fetched; nothing is fetched while the block computes. A gradient of a
 //         weight has few tiles and great depth: 128 x 128 keeps four blocks busy.
 // Tried   tiles [row][depth]: the four rows of a thread are then four reads instead of one, and those of a warp lie in
-//         few banks. 8 x 8 sums a thread: half the reads of shared memory, but a quarter of the blocks, and the products
-//         of U-Nets of this size have few blocks already.
+//         few banks. 8 x 8 sums a thread: half the reads of shared memory, but a quarter of the blocks, and the
+//         products of U-Nets of this size have few blocks already.
 
 namespace stipple::cuda {
 namespace tiles {
