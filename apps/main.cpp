@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 
 #include "apps/command.h"
 #include "apps/given_flags.h"
@@ -78,6 +79,8 @@ int main(int argc, char** argv) {
     return run(argc, argv);
   } catch (const stipple::Interrupted&) { return 130; } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "stipple: out of memory\n");
+  } catch (const std::filesystem::filesystem_error& error) {
+    std::fprintf(stderr, "stipple: %s: %s\n", error.path1().c_str(), error.code().message().c_str());
   } catch (const std::exception& error) { std::fprintf(stderr, "stipple: %s\n", error.what()); }
   return 1;
 }

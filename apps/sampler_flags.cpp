@@ -55,7 +55,7 @@ void add_key(CLI::App& c, const KeyFlag& flag, GenerateOptions& g) {
 
 void add_step_options(CLI::App& c, StepOptions& o) {
   const std::string group = "Options of steps";
-  c.add_option("--eta", o.eta, "DDIM: share of DDPM's noise (default 0)")->check(number_of_0_or_more())->group(group);
+  c.add_option("--eta", o.eta, "DDIM: share of DDPM's noise (default 0)")->check(number_from_0_to_1())->group(group);
   c.add_flag_callback(
        "--use-clipped-model-output", [&o] { o.use_clipped_model_output = true; },
        "DDIM: recompute the noise from the clipped image")

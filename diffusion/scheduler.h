@@ -69,7 +69,8 @@ struct SchedulerConfig {
   std::string to_file() const;
 
   // What diffusers' from_config() of one class makes of the configuration of another: it keeps the keys that were
-  // given, or are not at their default, and that the other class knows. The rest have the defaults of the other class.
+  // given, or are not at their default, those as well that the other class does not know: a third may. The rest have the
+  // defaults of the other class.
   SchedulerConfig as(const std::string& class_name) const;
 
   // Sets one key to a JSON value or a bare word; a key its class does not know throws, and so does a variance_type,

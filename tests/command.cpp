@@ -78,6 +78,7 @@ TEST_CASE("wrong usage exits 2 and says what was wrong", "[command]") {
       {"sample --model model --out g.png --sampler euler --s-tmax nan", "--s-tmax: nan is not a number"},
       {"sample --model model --out g.png --sampler euler --s-tmin 1", "--s-tmin requires --s-churn"},
       {"sample --model model --out g.png --sampler euler --s-tmax 1", "--s-tmax requires --s-churn"},
+      {"sample --model model --out g.png --sampler ddim --eta 5", "--eta: 5 "},
       {"sample --model model --out g.png --sampler euler --s-noise 1", "--s-noise requires --s-churn"},
       {"train --data glyphs --out run --ema-power .3", "--ema-power requires --use-ema"},
       {"train --data glyphs --out run --ema-inv-gamma 2", "--ema-inv-gamma requires --use-ema"},

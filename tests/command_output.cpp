@@ -139,13 +139,16 @@ TEST_CASE("a folder that holds a run is taken only if told", "[command]") {
   const ScratchFolder folder;
   write_tiny_data(folder);
   REQUIRE(run_command(tiny_train("run", 1), folder.path()).status == 0);
-  write_file_atomically(folder / "run/notes.txt", "mine");
+  fs::create_directories(folder / "run/samples");
+  for (const char* name : {"run/notes.txt", "run/samples/cat.png", "run/samples/step-000001.png"})
+    write_file_atomically(folder / name, "mine");
   check_refused(run_command(tiny_train("run", 1), folder.path()), 1, "--overwrite-output-dir");
   check_refused(run_command(tiny_train("run", 1) + "--overwrite-output-dir --data nowhere", folder.path()), 1,
                 "nowhere");
   CHECK(fs::exists(folder / "run/model_index.json"));  // a new run that cannot begin removes nothing
   CHECK(run_command(tiny_train("run", 1) + "--overwrite-output-dir", folder.path()).status == 0);
-  CHECK(read_file(folder / "run/notes.txt") == "mine");
+  for (const char* name : {"run/notes.txt", "run/samples/cat.png"}) CHECK(read_file(folder / name) == "mine");
+  CHECK_FALSE(fs::exists(folder / "run/samples/step-000001.png"));
 }
 
 TEST_CASE("a run does not replace what it starts from", "[command]") {
@@ -160,6 +163,7 @@ TEST_CASE("a run does not replace what it starts from", "[command]") {
   }
   const auto train = words("train --data run/samples --out run --overwrite-output-dir --max-train-steps 1");
   fs::create_directory(folder / "run/samples");
+  write_file_atomically(folder / "run/samples/step-000001.png", "a grid");
   check_refused(run_command(train, folder.path()), 1, "would remove what --data names");
   CHECK(read_file(folder / "run/unet/diffusion_pytorch_model.safetensors") == kept);
   CHECK(fs::exists(folder / "run/checkpoint-1"));

@@ -325,9 +325,9 @@ SchedulerConfig SchedulerConfig::as(const std::string& other) const {
   if (is_elsewhere(other)) to.source = source;
   const SchedulerConfig from_default = defaults(class_name);
   for_each_key([&](const Key& key, auto member) {
-    if (!(key.known & class_bit(other))) return;
-    if (given.count(key.name)) to.given.insert(key.name);
-    if (given.count(key.name) || this->*member != from_default.*member) to.*member = this->*member;
+    if (!given.count(key.name) && this->*member == from_default.*member) return;
+    to.given.insert(key.name);
+    to.*member = this->*member;
   });
   return to;
 }

@@ -45,8 +45,9 @@ Metrics::Metrics(std::string path, int64_t keep) : path_(std::move(path)), file_
 
 void Metrics::append(const StepReport& report) {
   const std::string line = line_of(report);
-  const bool written = std::fwrite(line.data(), 1, line.size(), file_.get()) == line.size();
-  check(written && std::fflush(file_.get()) == 0, "cannot write {}: {}", path_, std::strerror(errno));
+  const bool written =
+      std::fwrite(line.data(), 1, line.size(), file_.get()) == line.size() && std::fflush(file_.get()) == 0;
+  check(written, "cannot write {}: {}", path_, std::strerror(errno));
   losses_.push_back(static_cast<float>(report.loss));
 }
 

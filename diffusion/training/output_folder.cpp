@@ -10,8 +10,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kOwnEntries[] = {"metrics.jsonl", "loss.png",  "samples",     "model_index.json",
-                                       "unet",          "scheduler", "conditioning"};
+const std::string kSamples = "samples";
+const std::string kOwnEntries[] = {"metrics.jsonl", "loss.png",  kSamples,      "model_index.json",
+                                   "unet",          "scheduler", "conditioning"};
 
 bool holds_a_run(const fs::path& dir) {
   return fs::exists(dir / "metrics.jsonl") || fs::exists(dir / "model_index.json") || !list_checkpoints(dir).empty();
@@ -20,16 +21,26 @@ bool holds_a_run(const fs::path& dir) {
 // What the run would replace though no run wrote it: somebody else's.
 void check_nothing_foreign(const fs::path& dir) {
   if (holds_a_run(dir)) return;
-  for (const char* entry : kOwnEntries)
+  for (const std::string& entry : kOwnEntries)
     check(!fs::exists(dir / entry),
           "--out {}: holds no training run, but {}, which the run would write; choose another folder, or replace it "
           "with --overwrite-output-dir",
           dir.string(), entry);
 }
 
+bool is_grid(const fs::path& file) {
+  const std::string name = file.filename().string();
+  return name.starts_with("step-") && name.ends_with(".png");
+}
+
+// In samples/ only the grids are a run's own.
 std::vector<fs::path> entries_of_run(const fs::path& dir) {
   std::vector<fs::path> entries = list_checkpoints(dir);
-  for (const char* entry : kOwnEntries) entries.push_back(dir / entry);
+  for (const std::string& entry : kOwnEntries)
+    if (entry != kSamples) entries.push_back(dir / entry);
+  if (fs::is_directory(dir / kSamples))
+    for (const auto& file : fs::directory_iterator(dir / kSamples))
+      if (is_grid(file.path())) entries.push_back(file.path());
   return entries;
 }
 
@@ -60,6 +71,11 @@ void check_outside_model(const std::string& out, const std::string& model) {
   check(!lies_in(out, model), "--out {}: lies in the folder of the model, {}", out, model);
 }
 
+bool overlap(const fs::path& input, const fs::path& removed) {
+  return lies_in(input.string(), removed.string()) ||
+         (fs::is_directory(input) && lies_in(removed.string(), input.string()));
+}
+
 // A run that is killed has written nothing yet that could stand for what it began with.
 void check_removes_no_input(const TrainOptions& o) {
   const fs::path network = o.from.empty() ? "" : fs::path(o.from) / "unet";
@@ -67,7 +83,7 @@ void check_removes_no_input(const TrainOptions& o) {
       {"--from", network}, {"--config", o.config}, {"--data", o.data}, {"--replay", o.replay}};
   for (const fs::path& removed : entries_of_run(o.output_dir))
     for (const auto& [flag, input] : inputs)
-      check(input.empty() || !fs::exists(removed) || !lies_in(input.string(), removed.string()),
+      check(input.empty() || !fs::exists(removed) || !overlap(input, removed),
             "--out {}: --overwrite-output-dir would remove what {} names; choose another folder", o.output_dir, flag);
 }
 
