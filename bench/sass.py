@@ -22,7 +22,8 @@ class Kernel:
 
     def main_loop(self) -> list[str]:
         """The loop that holds most of the tensor-core instructions; of several, the smallest. Empty without any. Left out
-        is what a branch skips that neither multiplies nor reads memory: the care for a last tile's missing elements."""
+        is what a branch skips that neither multiplies on tensor cores nor reads memory: the care for a last tile's missing
+        elements, and attention's rescaling of its sums, which is rare after the first tile."""
         best, where = [], range(0)
         for first, last in self.loops():
             body = self.instructions[first : last + 1]

@@ -75,6 +75,19 @@ TEST_CASE("attention on tensor cores rounds f32 to tf32 where that is allowed, a
   }
 }
 
+// Then only P and dS are rounded.
+TEST_CASE("attention in tf32 takes numbers that are tf32 already for what they are", "[cuda][attention]") {
+  for (const OpCase& c : {heads_of(64, 2, 1, 33, 65), heads_of(256, 1, 1, 33, 65), heads_of(264, 1, 1, 20, 40)}) {
+    INFO(title(c));
+    std::vector<Tensor> inputs = make_inputs(c, Dtype::f32);
+    for (Tensor& x : inputs) x = x.to(Dtype::bf16).to(Dtype::f32);
+    cuda::allow_tf32(true);
+    const OpResult rounded = on_cuda(c, inputs, Dtype::f32);
+    cuda::allow_tf32(false);
+    check_close(rounded, on_cpu(c, inputs, Dtype::f32), 7e-4);
+  }
+}
+
 // A bias of keys adds the same to all scores of a query, so its gradient, the sum of dk over the keys, is zero.
 TEST_CASE("gradients of a bias of keys cancel in attention on tensor cores", "[cuda][attention]") {
   OpCase c = heads_of(16, 2, 2, 80, 150);

@@ -1,8 +1,6 @@
 #pragma once
 #include <cuda_bf16.h>
 
-#include <type_traits>
-
 #include "kernels/cuda/ptx.h"
 #include "kernels/cuda/vector_access.h"
 
@@ -14,7 +12,6 @@ namespace stipple::cuda {
 
 struct Bf16 {
   using Element = __nv_bfloat16;
-  using Cut = Bf16;                 // where an operand is to be left as it lies: see CutTf32
   static constexpr int kParts = 1;  // summands an operand is taken apart into
 
   __device__ static void split(uint32_t (&parts)[kParts], uint32_t bits) { parts[0] = bits; }
@@ -27,22 +24,11 @@ struct Bf16 {
 // rounded has to be a little larger before. One multiplication makes it .69 of half a unit in the last place larger on
 // average, which centres the error, at most .7 of a unit; numbers of 10 bits stay as they are, and so do infinity and
 // NaN. cvt.rna rounds better (at most .5), in two instructions that a main loop has no room for.
-constexpr float kBeforeCutting = 1 + 0.69f / 2048;
-__device__ inline float nearly_rounded_to_tf32(float x) { return x * kBeforeCutting; }
-
-// f32 that tensor cores cut off to tf32, in no instruction at all. The product then lacks the factor kBeforeCutting
-// once for each such operand, and is to be given it: errors are as those of rounding, but of numbers of 10 bits, too.
-struct CutTf32 {
-  using Element = float;
-  static constexpr int kParts = 1;
-
-  __device__ static void split(uint32_t (&parts)[kParts], uint32_t bits) { parts[0] = bits; }
-};
+__device__ inline float nearly_rounded_to_tf32(float x) { return x * (1 + 0.69f / 2048); }
 
 // f32 rounded to tf32.
 struct Tf32 {
   using Element = float;
-  using Cut = CutTf32;
   static constexpr int kParts = 1;
 
   __device__ static void split(uint32_t (&parts)[kParts], uint32_t bits) {
@@ -59,7 +45,6 @@ struct Tf32 {
 // multiply-adds. Ootomo & Yokota 2022, arXiv:2203.03341.
 struct F32 {
   using Element = float;
-  using Cut = F32;
   static constexpr int kParts = 2;
 
   __device__ static void split(uint32_t (&parts)[kParts], uint32_t bits) {
@@ -87,10 +72,6 @@ __device__ inline void multiply_of_many(float (&d)[4], const uint32_t (&a)[Preci
 #pragma unroll
   for (int i = 0; i < 4; ++i) d[i] += step[i];
 }
-
-// The factor that a product lacks for an operand that was cut.
-template <typename Precision>
-inline constexpr float kLacking = std::is_same_v<typename Precision::Cut, CutTf32> ? kBeforeCutting : 1;
 
 // Takes the registers of a fragment apart.
 template <typename Precision, int kRegisters>

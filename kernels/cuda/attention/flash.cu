@@ -11,39 +11,33 @@
 //         Queries that are at most 32 registers stay there, and only the last tile's keys are asked whether they exist.
 //         What was summed before is rescaled only where a score has come that is 2^8 times the largest so far: a share
 //         may be as large in f32, and after the first tile this is rare (as in FlashAttention 4).
-//         tf32: queries and keys are cut off by the tensor cores, and the scale makes up for it (tensor_core.h); values
-//         are rounded, for a number of theirs has to be moved anyway to lie beside its pair.
-//         Rows of 1024 bytes: two stages of 32 keys and values would not fit the 99 KB of a small GPU. tf32 has one, of
-//         which keys come while values are multiplied, and the other way round; f32 has two of 16.
+//         tf32: keys are rounded where their tile lies, once for all warps; values in registers, for there a number has
+//         to be moved anyway to lie beside its pair.
 // Costs   keys and values are fetched once for every 64 queries; heads are padded to 8 (bf16: 16), 32, 64, 128 or 256
 //         channels in shared memory.
 // Counted 100 % of ideal sectors and wavefronts, 2.5x compulsory traffic at 256 tokens (`stipple profile`). Two blocks
 //         a multiprocessor by registers, without spills; one by an A100's shared memory from rows of 512 bytes on. Of
-//         the main loop's instructions at 64 channels, tensor cores have .20 in bf16 and .21 in tf32, softmax .42 and
-//         .23; .28 and .24 at 128, .32 and .24 at 256 (`./run machine-code`).
+//         the main loop's instructions at 64 channels, tensor cores have .20 in bf16 and tf32, softmax .42 and .21;
+//         .28 and .22 at 128, .32 and .19 at 256 (`./run machine-code`).
 // Tried   one head of 8 a block in bf16: half of every sector for nothing, 4.8x compulsory traffic. No count of blocks
 //         in the launch bounds: ptxas aims at four and spills. Places worked out where they are needed: .07 instead of
-//         .18; even those worked out before, the compiler works out again unless told not to (ptx::kept), and so it does
-//         with a stage's offset: 14 to 50 additions a tile for sm_90a. Columns of f32 read one by one, not four at once:
-//         64 more loads from shared memory at 64 channels. Sums rescaled for every tile: 32 of 352 instructions.
-//         tf32 rounded in registers, all of it: .17 of the loop at 64 channels; keys rounded where they lie, once for all
-//         warps: .20, and .19 at 256, where there are two warps to share that work. There two stages of 16 keys: .22.
-//         Keys and values by turns for f32 as well: .225 for .208 for sm_80, but for sm_90a registers spill.
-//         Offsets of 32 bits beside a pointer of the block: the compiler adds them up in as many instructions.
+//         .18; even those worked out before, the compiler works out again unless told not to (ptx::kept), and so it
+//         does with a stage's offset: 14 to 50 additions a tile for sm_90a. Columns of f32 read one by one, not four at
+//         once: 64 more loads from shared memory at 64 channels. Sums rescaled for every tile: 32 of 352 instructions.
+//         tf32 rounded in registers, all of it: .17; values where they lie, too: .19, for moves. Queries and keys left
+//         for the tensor cores to cut off, and a scale that makes up for it: .21 and, at 256, .22, .24 with keys and
+//         values by turns in one stage of 32 (backward .24 to .28 for .22 to .25), but of numbers that are tf32 already
+//         nothing is cut off, and dq and dk were 1.3e-3 off where rounding makes 3e-4.
 
 namespace stipple::cuda::flash {
 namespace {
-
-// One stage, of which keys come while values are multiplied, and the other way round.
-template <typename Blocking>
-constexpr bool kByTurns = Blocking::kRowBytes > 512 && Blocking::Precision::kParts == 1;
 
 constexpr int keys_of_tile(int row_bytes) { return row_bytes <= 256 ? 64 : row_bytes <= 512 ? 32 : 16; }
 
 constexpr int kMostKept = 32;  // registers for queries
 
 template <typename Blocking>
-using Keys = Passing<Blocking, kByTurns<Blocking> ? 32 : keys_of_tile(Blocking::kRowBytes), kByTurns<Blocking> ? 1 : 2>;
+using Keys = Passing<Blocking, keys_of_tile(Blocking::kRowBytes), 2>;
 
 constexpr float kMostGrowth = 8;  // of scores, to base 2, before sums are rescaled
 
@@ -51,9 +45,9 @@ constexpr float kMostGrowth = 8;  // of scores, to base 2, before sums are resca
 struct Softmax {
   float largest[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};  // no score so far is above largest + kMostGrowth
 
-  // Scores become 2^(score - largest), of which `total` is the sum. True where a larger score has changed `largest` in a
-  // row of the warp: then factor is what came before is to be multiplied with. `largest` is rounded once, and all that is
-  // made of it takes the same number: it cancels.
+  // Scores become 2^(score - largest), of which `total` is the sum. True where a larger score has changed `largest` in
+  // a row of the warp: then factor is what came before is to be multiplied with. `largest` is rounded once, and all
+  // that is made of it takes the same number: it cancels.
   template <int kWide>
   __device__ bool operator()(float (&scores)[kWide][4], float (&factor)[2], float scale) {
     bool grown = false;
@@ -102,37 +96,29 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
   const Place<Blocking> place(problem, tiles);
   PassingFetcher<Blocking, Keys<Blocking>> fetch_keys(place.key_rows(k), place.key_rows(v));
   const ProductOfRows<Precision, Rows> multiply_rows;
-  const ProductOfColumns<Precision, Rows> multiply_columns;
+  const ProductOfColumns<Precision, Rows, false> multiply_columns;
   fetch_staying<Blocking>(queries, place.query_rows(q), place.first);
   ptx::cp_async_commit();
-  kByTurns<Blocking> ? fetch_keys.first(tile, 0) : fetch_keys(tile, 0);
+  fetch_keys(tile, 0);
   ptx::cp_async_commit();
   ptx::cp_async_wait<1>();
   __syncthreads();  // the queries have come for everybody
   LeftRows<Precision, Rows, kMostKept> left(queries, warp_row());
   left.keep();
-  const float scale = problem.scale * (kLog2E * kOfCut<Precision>);
+  const float scale = problem.scale * kLog2E;
   Softmax softmax;
   float sums[Rows::kWidth / 8][4] = {};
   for (int i = 0; i * kTile < problem.keys; ++i) {
     ptx::cp_async_wait<0>();
-    __syncthreads();  // keys i (and values) have come for everybody, and everybody is done with tile i - 1
-    if (kByTurns<Blocking>)
-      fetch_keys.second(tile, i);
-    else if ((i + 1) * kTile < problem.keys)
-      fetch_keys(tile, i + 1);
+    fetch_keys.round_first(tile, i);
+    __syncthreads();  // tile i has come for everybody, and everybody is done with tile i - 1
+    if ((i + 1) * kTile < problem.keys) fetch_keys(tile, i + 1);
     ptx::cp_async_commit();
     float scores[kTile / 8][4] = {}, factor[2];
     multiply_rows(scores, left, tile.first(i));
     hide_missing(scores, problem.keys - i * kTile);
     const bool grown = softmax(scores, factor, scale);
     if (grown) multiply(sums, factor);
-    if (kByTurns<Blocking>) {
-      ptx::cp_async_wait<0>();
-      __syncthreads();  // values i have come for everybody, and everybody is done with keys i
-      if ((i + 1) * kTile < problem.keys) fetch_keys.first(tile, i + 1);
-      ptx::cp_async_commit();
-    }
     multiply_columns(sums, scores, tile.second(i));
   }
   float inverse[2];

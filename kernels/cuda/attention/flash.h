@@ -44,17 +44,19 @@ class PassingFetcher {
 
   // Starts the copies of the next tiles.
   __device__ void operator()(const Passing& to, int i) {
-    first(to, i);
-    second(to, i);
-  }
-  // One after the other.
-  __device__ void first(const Passing& to, int i) { fetch_(to.first(i)); }
-  __device__ void second(const Passing& to, int i) {
-    fetch_(to.second(i), away_);
+    fetch_(to.first(i)), fetch_(to.second(i), away_);
     fetch_.go_down(Passing::kTokens);
   }
+  // Rounds what this thread has copied, when that has come and before the others learn of it.
+  __device__ void round_first(const Passing& to, int i) const { round(to.first(i)); }
+  __device__ void round_second(const Passing& to, int i) const { round(to.second(i)); }
 
  private:
+  __device__ void round(const typename Blocking::Rows& tile) const {
+    using Precision = typename Blocking::Precision;
+    if constexpr (kRoundedInTiles<Precision>) fetch_.for_own(tile, round_in_tile<Precision>);
+  }
+
   TileFetcher<typename Blocking::Rows, Passing::kTokens, Blocking::kThreads> fetch_;
   int64_t away_;
 };
@@ -155,10 +157,6 @@ unsigned blocks_of(int64_t tokens, const AttentionExtents& e) {
 }
 
 constexpr float kLog2E = 1.44269504f, kLn2 = .693147181f;
-
-// Scores and dP are products of operands that were cut, both.
-template <typename Precision>
-inline constexpr float kOfCut = kLacking<Precision>* kLacking<Precision>;
 
 // Calls run.operator()<Blocking>() with the narrowest that takes heads of this width. A head of 8 in bf16 is half a
 // sector of memory: two go together.

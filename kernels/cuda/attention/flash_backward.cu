@@ -9,21 +9,18 @@
 //         product, with ones. What is left is taken back, delta += sum dS (P sums to one): the second kernel's rows of
 //         dS sum to zero as exactly as f32 can, and so do the gradients of biases of keys. Where all keys are one tile,
 //         dq has the better delta, too.
-//         tf32 is cut off by the tensor cores where both operands lie in tiles, as in the forward pass, whose scores
-//         these are again to the bit; where one has to be moved it is rounded.
+//         tf32 is rounded once, where tiles lie, by the thread that has copied them.
 // Costs   seven products where one kernel with atomic sums would need five; for heads beyond 128, dk and dv are made in
 //         two halves, each of which makes P again: nine.
 // Counted 100 % of ideal sectors and wavefronts; dy is read twice by the first kernel (`stipple profile`). Two blocks a
 //         multiprocessor by registers, without spills; one by an A100's shared memory from rows of 512 bytes on. Of the
-//         main loops' instructions at 64 channels, tensor cores have .26 (dk, dv) and .24 (dq) in bf16, .24 and .26 in
-//         tf32.
+//         main loops' instructions at 64 channels, tensor cores have .26 (dk, dv) and .24 (dq) in bf16, .24 in tf32.
 // Tried   delta = dy y alone: where values have a mean of ten times their deviation, gradients of key biases are twelve
 //         times as far from zero. dp added to -delta, which so comes off for nothing (12 of dq's 212 instructions): dP
 //         then rounds otherwise in either kernel, and of a single key dk is no longer zero. P summed as well, to divide
 //         what is left by: 16 instructions for its last digits. f32 rows of 128 channels and more multiplied in one
-//         unrolled loop: registers spill. tf32 rounded in registers: every element seven times, .15;
-//         where it lies, by the thread that has copied it: .24, and .22 at 256. Not tried: delta from sum P dP before
-//         dq, for it makes P and dP a third time.
+//         unrolled loop: registers spill. tf32 rounded in registers: every element seven times, .15. Not tried: delta
+//         from sum P dP before dq, for it makes P and dP a third time.
 
 namespace stipple::cuda::flash {
 namespace {
@@ -102,14 +99,13 @@ struct QueryRows {
 
   // Scores become P, and dp becomes dS.
   template <int kWide>
-  __device__ void operator()(float (&scores)[kWide][4], float (&dp)[kWide][4], float scale, float of_cut,
-                             bool all_keys) {
+  __device__ void operator()(float (&scores)[kWide][4], float (&dp)[kWide][4], float scale, bool all_keys) {
 #pragma unroll
     for (int j = 0; j < kWide; ++j)
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         scores[j][i] = ptx::exp2_approximate(fmaf(scores[j][i], scale, -lse[i / 2]));
-        dp[j][i] = fmaf(dp[j][i], of_cut, -delta[i / 2]);
+        dp[j][i] -= delta[i / 2];
       }
     if (all_keys) find_delta(scores, dp);
 #pragma unroll
@@ -185,15 +181,18 @@ __global__ void __launch_bounds__(Blocking::kThreads, Blocking::kHeads == 1 && B
   LeftRows<Precision, Rows, 0> left(queries, warp_row()), left_upstream(upstream, warp_row());
   left.keep(), left_upstream.keep();
   if (!all_keys) rows.read_delta(estimates);
-  const float scale = problem.scale * (kLog2E * kOfCut<Precision>);
+  const float scale = problem.scale * kLog2E;
   float sums[Rows::kWidth / 8][4] = {};
-  const auto receive = [](int) {};
+  const auto receive = [&](int i) {
+    fetch_keys.round_first(tile, i);
+    fetch_keys.round_second(tile, i);
+  };
   for_stages<kStages>((problem.keys + kTile - 1) / kTile, fetch, receive, [&](int i) {
     float scores[kTile / 8][4] = {}, dp[kTile / 8][4] = {};
     multiply_rows(scores, left, tile.first(i));
     multiply_rows(dp, left_upstream, tile.second(i));
     hide_missing(scores, problem.keys - i * kTile);
-    rows(scores, dp, scale, kOfCut<Precision>, all_keys);
+    rows(scores, dp, scale, all_keys);
     multiply_columns(sums, dp, tile.first(i), rows.rest);
   });
   rows.store_delta(delta + row_of_head, place.warp_token(), queries_of_head);
@@ -246,14 +245,14 @@ class NumberFetcher {
 // Scores, transposed, become P, and dp becomes dS.
 template <int kWide>
 __device__ void score_gradients(float (&scores)[kWide][4], float (&dp)[kWide][4], const QueryNumbers<kWide * 8>& of,
-                                float scale, float of_cut) {
+                                float scale) {
 #pragma unroll
   for (int j = 0; j < kWide; ++j) {
     const auto numbers = load_vector<float4>(of.of_pair[j * 4 + fragment_column() / 2]);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       scores[j][i] = ptx::exp2_approximate(fmaf(scores[j][i], scale, i % 2 ? numbers.y : numbers.x));
-      dp[j][i] = scores[j][i] * (dp[j][i] * of_cut + (i % 2 ? numbers.w : numbers.z));
+      dp[j][i] = scores[j][i] * (dp[j][i] + (i % 2 ? numbers.w : numbers.z));
     }
   }
 }
@@ -294,7 +293,11 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
     fetch_numbers(numbers + i % kStages * kHeads);
     ptx::cp_async_commit();
   };
-  const auto receive = [&](int i) { fetch_numbers.receive(numbers + i % kStages * kHeads); };
+  const auto receive = [&](int i) {
+    fetch_queries.round_first(tile, i);
+    fetch_queries.round_second(tile, i);
+    fetch_numbers.receive(numbers + i % kStages * kHeads);
+  };
   fetch_staying<Blocking>(keys, place.key_rows(k), place.first);
   fetch_staying<Blocking>(values, place.key_rows(v), place.first);
   ptx::cp_async_commit();
@@ -302,18 +305,16 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
   await_staying<kStages>();
   LeftRows<Precision, Rows, 0> left(keys, warp_row()), left_values(values, warp_row());
   left.keep(), left_values.keep();
-  const float scale = problem.scale * (kLog2E * kOfCut<Precision>);
+  const float scale = problem.scale * kLog2E;
   float key_sums[kWide][4] = {}, value_sums[kWide][4] = {};
   for_stages<kStages>((problem.queries + kTile - 1) / kTile, fetch, receive, [&](int i) {
-    const Rows queries = tile.first(i), upstream = tile.second(i);
+    const auto& of = numbers[i % kStages * kHeads + warp_row() / Blocking::kTokens];
     Scores scores = {}, dp = {};
-    multiply_rows(scores, left, queries);
-    if (kHeads > 1) __syncwarp();  // else registers spill
-    multiply_rows(dp, left_values, upstream);
-    score_gradients(scores, dp, numbers[i % kStages * kHeads + warp_row() / Blocking::kTokens], scale,
-                    kOfCut<Precision>);
-    multiply_columns(value_sums, scores, upstream.from_column(column));
-    multiply_columns(key_sums, dp, queries.from_column(column));
+    multiply_rows(scores, left, tile.first(i));
+    multiply_rows(dp, left_values, tile.second(i));
+    score_gradients(scores, dp, of, scale);
+    multiply_columns(value_sums, scores, tile.second(i).from_column(column));
+    multiply_columns(key_sums, dp, tile.first(i).from_column(column));
   });
   __syncwarp();  // a warp reads and writes its own keys only
   put_sums(keys.from_column(column), warp_row(), key_sums, {problem.scale, problem.scale});

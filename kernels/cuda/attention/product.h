@@ -15,6 +15,29 @@
 
 namespace stipple::cuda {
 
+// tf32 may be rounded where a tile lies, once for all warps and products that read it: their loops have no room for it.
+template <typename Precision>
+inline constexpr bool kRoundedInTiles = std::is_same_v<Precision, Tf32>;
+
+template <typename Precision>
+__device__ inline void round_in_tile(std::byte* chunk) {
+  if constexpr (kRoundedInTiles<Precision>) {
+    const auto x = load_vector<float4>(chunk);
+    store_vector(chunk, float4{nearly_rounded_to_tf32(x.x), nearly_rounded_to_tf32(x.y), nearly_rounded_to_tf32(x.z),
+                               nearly_rounded_to_tf32(x.w)});
+  }
+}
+
+// Takes apart what comes from a tile, where it is rounded already or not.
+template <typename Precision, bool kRounded = true, int kRegisters>
+__device__ inline void split_of_tile(uint32_t (&parts)[Precision::kParts][kRegisters],
+                                     const uint32_t (&raw)[kRegisters]) {
+  if constexpr (kRounded && kRoundedInTiles<Precision>)
+    std::memcpy(parts[0], raw, sizeof raw);
+  else
+    split<Precision>(parts, raw);
+}
+
 // Whether fragments of columns of f32 come four at once; in rows of less than 32 they come one by one.
 template <typename Rows>
 inline constexpr bool kFoursOfColumns = std::is_same_v<typename Rows::T, float>&& Rows::kWidth % 32 == 0;
@@ -25,10 +48,16 @@ class LeftRows {
   static constexpr bool kKept = Rows::kSteps * Precision::kParts * 4 <= kMostRegisters;
 
  public:
-  __device__ LeftRows(const Rows& tile, int row) : tile_(tile), own_(row + lane() % 16, lane() / 16) {}
+  __device__ LeftRows(const Rows& tile, int row) : tile_(tile), row_(row), own_(row + lane() % 16, lane() / 16) {}
 
   // When the tile has come for the warp, to which its rows belong.
   __device__ void keep() {
+    if constexpr (kRoundedInTiles<Precision>) {
+#pragma unroll
+      for (int i = lane(); i < 16 * Rows::kChunks; i += 32)
+        round_in_tile<Precision>(tile_.chunk(row_ + i / Rows::kChunks, i % Rows::kChunks));
+      __syncwarp();
+    }
     if constexpr (kKept)
 #pragma unroll
       for (int step = 0; step < Rows::kSteps; ++step) read(kept_[step], step);
@@ -44,10 +73,11 @@ class LeftRows {
   __device__ void read(uint32_t (&to)[Precision::kParts][4], int step) const {
     uint32_t raw[4];
     ptx::ldmatrix_x4(raw, own_(tile_, 0, step * 2));
-    split<typename Precision::Cut>(to, raw);
+    split_of_tile<Precision>(to, raw);
   }
 
   Rows tile_;
+  int row_;
   OwnChunk<Rows> own_;
   uint32_t kept_[kKept ? Rows::kSteps : 1][Precision::kParts][4];
 };
@@ -70,8 +100,8 @@ class ProductOfRows {
       for (int j = 0; j < kWide; j += 2) {
         uint32_t raw[4], even[Precision::kParts][2], odd[Precision::kParts][2];
         ptx::ldmatrix_x4(raw, own_(tile, j * 8, step * 2));
-        split<typename Precision::Cut>(even, {raw[0], raw[1]});
-        split<typename Precision::Cut>(odd, {raw[2], raw[3]});
+        split_of_tile<Precision>(even, {raw[0], raw[1]});
+        split_of_tile<Precision>(odd, {raw[2], raw[3]});
         Precision::multiply(sums[j], left, even);
         Precision::multiply(sums[j + 1], left, odd);
       }
@@ -143,8 +173,8 @@ __device__ inline void add_rows(float (&sums)[4], const uint32_t (&left)[Precisi
     Part::multiply(sums, {{left[part][0], left[part][1], left[part][2], left[part][3]}}, {{kOne, kOne}});
 }
 
-// sums += weights, 16 x 8 kDeep as sums lie, times the columns of a tile's 8 kDeep rows.
-template <typename Precision, typename Rows>
+// sums += weights, 16 x 8 kDeep as sums lie, times the columns of a tile's 8 kDeep rows; kRounded: that tile is.
+template <typename Precision, typename Rows, bool kRounded = true>
 class ProductOfColumns {
  public:
   template <int kDeep, int kWide>
@@ -179,7 +209,7 @@ class ProductOfColumns {
 #pragma unroll
         for (int each = 0; each < kFragments; ++each) {
           uint32_t right[kParts][2];
-          split<Precision>(right, some[each]);
+          split_of_tile<Precision, kRounded>(right, some[each]);
           Precision::multiply(sums[j + each], left, right);
         }
       }

@@ -97,6 +97,13 @@ class TileFetcher {
     for (int i = 0; i < kRows; i += kApart, source = ptx::kept(source + int64_t{stride_} * kApart))
       ptx::cp_async<kChunkBytes>(own_(to, i, 0), source, i < inside ? kChunkBytes : 0);
   }
+  // Calls f(chunk) for all this thread has copied.
+  template <typename F>
+  __device__ void for_own(const Rows& to, const F& f) const {
+    if (kApart > kRows && row() >= kRows) return;
+#pragma unroll
+    for (int i = 0; i < kRows; i += kApart) f(own_(to, i, 0));
+  }
   __device__ void go_down(int tokens) { tokens_ -= tokens, source_ += int64_t{stride_} * tokens; }
   __device__ void go_along(int columns) { columns_ -= columns, source_ += columns; }
 

@@ -14,8 +14,8 @@
 // Costs   S (and dP) in f32, P (and dS) in the tensors' dtype are written once and read once or twice: 512 channels a
 //         head make 128 multiply-adds of every element of S in memory, 8 channels only two.
 // Counted 100 % of ideal sectors and wavefronts (133 % where dk and dv of f32 leave), 3.4x compulsory traffic at 256
-//         tokens of 512 channels. Tensor cores: .27 to .29 of the main loop in bf16, .22 in f32; in tf32 .25 where the
-//         right operand's depth runs along its rows, where tensor cores cut it off (tensor_core.h), else .16.
+//         tokens of 512 channels. Tensor cores: .27 to .29 of the main loop in bf16, .22 in f32; in tf32 .21 where the
+//         right operand's depth runs along its rows, which are rounded where they lie, else .16.
 // Tried   f32 read element by element, and places worked out where they are needed: half of those shares. No count of
 //         blocks in the launch bounds: ptxas aims at five for sm_90a and spills. Not tried: softmax in the first
 //         product's epilogue, for a row of S is spread over several blocks.
@@ -52,6 +52,11 @@ class Operand {
   __device__ void fetch(std::byte* to) {
     fetch_(Rows{to});
     kAlong ? fetch_.go_along(kDeep) : fetch_.go_down(kDeep);
+  }
+  // Rounds what this thread has copied, when it has come.
+  template <typename Precision>
+  __device__ void round(std::byte* stage) const {
+    if constexpr (kRoundedInTiles<Precision>) fetch_.for_own(Rows{stage}, round_in_tile<Precision>);
   }
 
  private:
@@ -103,7 +108,7 @@ class RightReader {
 
  public:
   static constexpr bool kFours = kF32 && !kAlong;
-  static constexpr bool kCut = kAlong;  // tf32; down its columns a number has to be moved anyway, and is rounded so
+  static constexpr bool kRounded = kAlong;  // tf32 in the tile: down its columns a number has to be moved anyway
   static constexpr int kFragments = kFours ? 4 : 2;
 
   __device__ RightReader() : own_(first()) {}
@@ -149,7 +154,7 @@ __device__ void multiply(float (&sums)[kSide / 8][4], const Left& read_left, con
 #pragma unroll
       for (int each = 0; each < Right::kFragments; ++each) {
         uint32_t right[Precision::kParts][2];
-        split<std::conditional_t<Right::kCut, typename Precision::Cut, Precision>>(right, some[each]);
+        split_of_tile<Precision, Right::kRounded>(right, some[each]);
         Precision::multiply(sums[j + each], left, right);
       }
     }
@@ -181,6 +186,7 @@ __global__ void __launch_bounds__(kProductThreads, 4)
   float sums[kSide / 8][4] = {};
   for (int i = 0; i < stages; ++i) {
     ptx::cp_async_wait<kStages - 2>();
+    if (RightReader<T, kRight>::kRounded) right.template round<Precision>(stage(i) + kTileBytes);
     __syncthreads();  // stage i has come for everybody, and everybody is done with stage i - 1
     fetch_stage(i + kStages - 1);
     multiply<Precision>(sums, read_left, read_right, stage(i));
@@ -188,8 +194,7 @@ __global__ void __launch_bounds__(kProductThreads, 4)
   __syncthreads();
   const Tile<Out, kSide> results{shared};
   constexpr bool kPairs = LeftReader<T, kLeft>::kPairs, kFours = RightReader<T, kRight>::kFours;
-  constexpr float kFactor = RightReader<T, kRight>::kCut ? kLacking<Precision> : 1;
-  put_sums<kFours>(results, warp_row + fragment_row() * (kPairs ? 2 : 1), kPairs ? 1 : 8, sums, {kFactor, kFactor});
+  put_sums<kFours>(results, warp_row + fragment_row() * (kPairs ? 2 : 1), kPairs ? 1 : 8, sums, {1, 1});
   __syncthreads();
   store<kSide, kSide, kProductThreads>(to[head].from_column(column), results, row, 0);
 }
