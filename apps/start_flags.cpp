@@ -20,8 +20,8 @@ Interpolation parse_interpolation(const std::string& text, int64_t count) {
 
 std::vector<std::string> notices_of_inversion(const SchedulerConfig& c) {
   if (!c.clip_sample && !c.thresholding) return {};
-  return {fmt::format("--invert: steps that clip the clean image cannot be walked back; with {}{} it is found closer",
-                      c.clip_sample ? "--clip-sample false" : "", c.thresholding ? " --thresholding false" : "")};
+  return {fmt::format("--invert: steps that clip the clean image cannot be walked back; it is found closer with{}{}",
+                      c.clip_sample ? " --clip-sample false" : "", c.thresholding ? " --thresholding false" : "")};
 }
 
 }  // namespace

@@ -80,6 +80,9 @@ def triton_rows(architecture: int) -> list[str]:
     weight = {"R": 3, "S": 3, "FILTERS": 128, "WINDOW": 128}
     head = {"WIDTH": 64, "QUERIES": 64, "KEYS": 64}
     staying_queries, staying_keys = head | {"KEYS": 32}, head | {"QUERIES": 32}
+    # Of several blocks those with the largest shares: width, queries, keys, warps, stages.
+    key_blocks = [(16, 64, 64, 4, 2), (64, 64, 64, 4, 2), (128, 32, 64, 8, 2), (256, 16, 64, 8, 1)]
+    query_blocks = [(64, 64, 64, 4, 2), (128, 64, 32, 8, 2), (256, 64, 16, 8, 2)]
     rows = []
     for element, precision, depth in [("bf16", "tf32", 32), ("fp32", "tf32", 16), ("fp32", "tf32x3", 16)]:
         label = element if element == "bf16" else precision
@@ -97,6 +100,11 @@ def triton_rows(architecture: int) -> list[str]:
         if precision != "tf32x3":  # wider heads, in blocks of few registers
             made += [(f"Triton attention {label}, heads of {width}", triton.attention, 8, 2, head | {"WIDTH": width, "KEYS": keys})
                      for width, keys in [(128, 64), (256, 32)]]  # fmt: skip
+            for gradient, kernel, blocks in [("dk, dv", triton.attention_key_gradients, key_blocks),
+                                             ("dq", triton.attention_query_gradient, query_blocks)]:  # fmt: skip
+                made += [(f"Triton {gradient} {label}, heads of {width}, {queries} queries x {keys} keys", kernel, warps, stages,
+                          {"WIDTH": width, "QUERIES": queries, "KEYS": keys})
+                         for width, queries, keys, warps, stages in blocks]  # fmt: skip
         for name, kernel, warps, stages, constants in made:
             file = triton.compiled(kernel, element, architecture, warps, stages, PRECISION=precision, **constants)
             rows += [row(k, name) for k in sass.kernels(file, f"sm_{architecture}")]

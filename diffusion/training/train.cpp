@@ -22,7 +22,7 @@ class Run {
         metrics_((dir_ / "metrics.jsonl").string(), run_.trainer->steps()) {}
 
   TrainEnd operator()() {
-    interrupted();  // from here on it waits for the end of a step, and what that has learned is saved
+    interrupted();  // asked once: from here on Ctrl-C waits for the end of a step, which is then saved
     while (steps() < run_.total_steps) {
       take_step();
       if (interrupted()) return stop();

@@ -18,7 +18,8 @@
 // Counted 100 % of ideal sectors and wavefronts, 2.5x compulsory traffic at 256 tokens (`stipple profile`). Two blocks
 //         a multiprocessor by registers, without spills; one by an A100's shared memory from rows of 512 bytes on. Of
 //         the main loop's instructions at 64 channels, tensor cores have .20 in bf16 and tf32, softmax .42 and .21;
-//         .28 and .22 at 128, .32 and .19 at 256 (`./run machine-code`).
+//         .28 and .22 at 128, .32 and .19 at 256 (`./run machine-code`; without the
+//         rescaling, which is rare: with it .15, .17; .22, .19; .23, .15).
 // Tried   one head of 8 a block in bf16: half of every sector for nothing, 4.8x compulsory traffic. No count of blocks
 //         in the launch bounds: ptxas aims at four and spills. Places worked out where they are needed: .07 instead of
 //         .18; even those worked out before, the compiler works out again unless told not to (ptx::kept), and so it

@@ -20,8 +20,8 @@
 //
 // Idea    a block computes a tile of pixels x filters (tile_shape.h), 256 x 128 where both are many and filters have
 //         several taps.
-//         Depth, which is the window, goes by in stages of 64 bytes a row, tap after tap of some channels; cp.async fetches
-//         three stages ahead of the one that is multiplied (stage_fetcher.h). A warp keeps up to 64 x 64 sums in
+//         Depth, which is the window, goes by in stages of 64 bytes a row, tap after tap of some channels; cp.async
+//         fetches three stages ahead of the one that is multiplied (stage_fetcher.h). A warp keeps up to 64 x 64 sums in
 //         registers: 32 products for 8 ldmatrix. They begin with the bias and leave through shared memory, in f32 (what
 //         is added to them is rounded once) and in whole 16 bytes of y.
 //         The input gradient is the same product over turned weights (turned_weight.h); with stride 2, one product for
