@@ -4,31 +4,29 @@
 //
 // Idea    a block keeps 64 queries of a head, 16 a warp, and lets the keys and values go by in tiles: cp.async fetches
 //         the next while this one is multiplied. Scores never leave the registers: as they come out of one product they
-//         are the left operand of the next. A warp's rows are its own, so their largest score and their sum need only
+//         are an operand of the next. A warp's rows are its own, so their largest score and their sum need only
 //         four lanes. Results leave through shared memory, in whole 16 bytes.
 //         Heads of 8 in bf16, half a sector of memory each, go two to a row of shared memory and to a block of 8 warps.
 //         A lane's places in tiles and a thread's places in memory are worked out before the loop over keys (tile.h).
 //         Queries that are at most 32 registers stay there, and only the last tile's keys are asked whether they exist.
 //         What was summed before is rescaled only where a score has come that is 2^8 times the largest so far: a share
 //         may be as large in f32, and after the first tile this is rare (as in FlashAttention 4).
-//         tf32: keys are rounded where their tile lies, once for all warps; values in registers, for there a number has
-//         to be moved anyway to lie beside its pair.
+//         tf32 is rounded where tiles lie, once for all warps, by the thread that has copied it.
 // Costs   keys and values are fetched once for every 64 queries; heads are padded to 8 (bf16: 16), 32, 64, 128 or 256
 //         channels in shared memory.
 // Counted 100 % of ideal sectors and wavefronts, 2.5x compulsory traffic at 256 tokens (`stipple profile`). Two blocks
-//         a multiprocessor by registers, without spills; one by an A100's shared memory from rows of 512 bytes on. Of
-//         the main loop's instructions at 64 channels, tensor cores have .20 in bf16 and tf32, softmax .42 and .21;
-//         .28 and .22 at 128, .32 and .19 at 256 (`./run machine-code`; without the
-//         rescaling, which is rare: with it .15, .17; .22, .19; .23, .15).
+//         a multiprocessor by registers, without spills; one by an A100's shared memory for rows of 1024 bytes. Of
+//         the main loop's instructions at 64, 128 and 256 channels, tensor cores have .20, .28, .32 in bf16 and .21,
+//         .24, .25 in tf32 (`./run machine-code`; without the rescaling, which is rare: with it .18, .25, .24 and .20,
+//         .21, .20).
 // Tried   one head of 8 a block in bf16: half of every sector for nothing, 4.8x compulsory traffic. No count of blocks
 //         in the launch bounds: ptxas aims at four and spills. Places worked out where they are needed: .07 instead of
 //         .18; even those worked out before, the compiler works out again unless told not to (ptx::kept), and so it
-//         does with a stage's offset: 14 to 50 additions a tile for sm_90a. Columns of f32 read one by one, not four at
-//         once: 64 more loads from shared memory at 64 channels. Sums rescaled for every tile: 32 of 352 instructions.
-//         tf32 rounded in registers, all of it: .17; values where they lie, too: .19, for moves. Queries and keys left
-//         for the tensor cores to cut off, and a scale that makes up for it: .21 and, at 256, .22, .24 with keys and
-//         values by turns in one stage of 32 (backward .24 to .28 for .22 to .25), but of numbers that are tf32 already
-//         nothing is cut off, and dq and dk were 1.3e-3 off where rounding makes 3e-4.
+//         does with a stage's offset: 14 to 50 additions a tile for sm_90a. Sums rescaled for every tile: 32 of 352
+//         instructions. tf32 rounded in registers, all of it: .17. Rows of 1024 bytes in two warps and two stages: .19,
+//         and half a multiprocessor's tensor cores idle. Queries and keys left for the tensor cores to cut off, and a
+//         scale that makes up for it: more yet, but of numbers that are tf32 already nothing is cut off, and dq and dk
+//         were 1.3e-3 off where rounding makes 3e-4.
 
 namespace stipple::cuda::flash {
 namespace {
@@ -37,8 +35,13 @@ constexpr int keys_of_tile(int row_bytes) { return row_bytes <= 256 ? 64 : row_b
 
 constexpr int kMostKept = 32;  // registers for queries
 
+// Long rows have one stage: of two, a block would not fit the shared memory of small GPUs, or one only an A100's. Keys
+// and values are then fetched by turns, each while the other is multiplied.
 template <typename Blocking>
-using Keys = Passing<Blocking, keys_of_tile(Blocking::kRowBytes), 2>;
+inline constexpr bool kByTurns = Blocking::kRowBytes >= 512;
+
+template <typename Blocking>
+using Keys = Passing<Blocking, keys_of_tile(Blocking::kRowBytes), kByTurns<Blocking> ? 1 : 2>;
 
 constexpr float kMostGrowth = 8;  // of scores, to base 2, before sums are rescaled
 
@@ -75,12 +78,12 @@ struct Softmax {
   }
 };
 
-template <int kWide>
-__device__ void multiply(float (&sums)[kWide][4], const float (&factor)[2]) {
+template <bool kOfTransposed, int kWide>
+__device__ void multiply(float (&sums)[kWide][4], const RowFactors<kOfTransposed>& factors) {
 #pragma unroll
   for (int j = 0; j < kWide; ++j)
 #pragma unroll
-    for (int i = 0; i < 4; ++i) sums[j][i] *= factor[i / 2];
+    for (int i = 0; i < 4; ++i) sums[j][i] *= factors.of(j, i);
 }
 
 template <typename Blocking>
@@ -97,29 +100,41 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
   const Place<Blocking> place(problem, tiles);
   PassingFetcher<Blocking, Keys<Blocking>> fetch_keys(place.key_rows(k), place.key_rows(v));
   const ProductOfRows<Precision, Rows> multiply_rows;
-  const ProductOfColumns<Precision, Rows, false> multiply_columns;
+  const ProductOfColumns<Precision, Rows> multiply_columns;
   fetch_staying<Blocking>(queries, place.query_rows(q), place.first);
   ptx::cp_async_commit();
-  fetch_keys(tile, 0);
+  kByTurns<Blocking> ? fetch_keys.fetch_first(tile, 0) : fetch_keys(tile, 0);
   ptx::cp_async_commit();
   ptx::cp_async_wait<1>();
   __syncthreads();  // the queries have come for everybody
-  LeftRows<Precision, Rows, kMostKept> left(queries, warp_row());
+  LeftRows<Precision, Rows, kMostKept> left(queries, Blocking::row());
   left.keep();
   const float scale = problem.scale * kLog2E;
   Softmax softmax;
   float sums[Rows::kWidth / 8][4] = {};
   for (int i = 0; i * kTile < problem.keys; ++i) {
+    const bool is_last = (i + 1) * kTile >= problem.keys;
     ptx::cp_async_wait<0>();
     fetch_keys.round_first(tile, i);
+    if (!kByTurns<Blocking>) fetch_keys.round_second(tile, i);
     __syncthreads();  // tile i has come for everybody, and everybody is done with tile i - 1
-    if ((i + 1) * kTile < problem.keys) fetch_keys(tile, i + 1);
+    if (kByTurns<Blocking>)
+      fetch_keys.fetch_second(tile, i);
+    else if (!is_last)
+      fetch_keys(tile, i + 1);
     ptx::cp_async_commit();
     float scores[kTile / 8][4] = {}, factor[2];
     multiply_rows(scores, left, tile.first(i));
     hide_missing(scores, problem.keys - i * kTile);
     const bool grown = softmax(scores, factor, scale);
-    if (grown) multiply(sums, factor);
+    if (grown) multiply(sums, RowFactors<kTransposed<Rows>>(factor));
+    if (kByTurns<Blocking>) {
+      ptx::cp_async_wait<0>();
+      fetch_keys.round_second(tile, i);
+      __syncthreads();  // values have come for everybody, and everybody is done with the keys
+      if (!is_last) fetch_keys.fetch_first(tile, i + 1);
+      ptx::cp_async_commit();
+    }
     multiply_columns(sums, scores, tile.second(i));
   }
   float inverse[2];
@@ -132,7 +147,7 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
       lse[place.warp_queries() + query] = softmax.largest[half] * kLn2 + logf(total);
   }
   __syncwarp();  // a warp reads and writes its own queries only
-  put_sums(queries, warp_row(), sums, inverse);
+  put_sums<Precision>(queries, Blocking::row(), sums, inverse);
   __syncthreads();
   store_staying<Blocking, Rows::kWidth>(place.query_rows(y), queries, place.first, 0);
 }

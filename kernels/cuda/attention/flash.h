@@ -8,14 +8,22 @@ namespace stipple::cuda::flash {
 
 // kWidth: elements of a row in shared memory, what the channels of kHeadCount heads side by side are rounded up to.
 // With two heads, each has half the warps, and its own rows among those that stay; the other's columns there are zero.
-template <typename P, int kWidth, int kHeadCount = 1>
+// kWarpsOfRow: 2 where two warps share 16 rows, each with half the columns of their results.
+template <typename P, int kWidth, int kHeadCount = 1, int kWarpsOfRow = 1>
 struct Blocking {
   using Precision = P;
   using Rows = Tile<typename Precision::Element, kWidth>;
+  using Paired = Blocking<P, kWidth, kHeadCount, 2>;
   static constexpr int kHeads = kHeadCount, kRowBytes = Rows::kRowBytes;
-  static constexpr int kWarps = kRowBytes <= 512 ? 4 * kHeads : 2, kThreads = 32 * kWarps;
-  static constexpr int kStaying = 16 * kWarps, kTokens = kStaying / kHeads;  // rows, 16 a warp
-  static constexpr int kStayingBytes = kStaying * kRowBytes;
+  static constexpr int kWarps = 4 * kHeads, kThreads = 32 * kWarps;
+  static constexpr bool kPaired = kWarpsOfRow == 2;
+  static constexpr int kStaying = 16 * kWarps / kWarpsOfRow, kTokens = kStaying / kHeads;
+  static constexpr int kStayingBytes = kStaying * kRowBytes, kColumns = kWidth / kWarpsOfRow;
+
+  // Where a warp's rows begin among those that stay, and its columns of results.
+  __device__ static int row() { return threadIdx.x / 32 / kWarpsOfRow * 16; }
+  __device__ static bool is_second() { return threadIdx.x / 32 % kWarpsOfRow; }
+  __device__ static int column() { return is_second() * kColumns; }
 };
 
 // Two tiles of kTokens tokens that go by together: one stage is fetched while another is multiplied, where there are
@@ -44,10 +52,20 @@ class PassingFetcher {
 
   // Starts the copies of the next tiles.
   __device__ void operator()(const Passing& to, int i) {
-    fetch_(to.first(i)), fetch_(to.second(i), away_);
+    fetch_first(to, i);
+    fetch_second(to, i);
+  }
+  // Or of one after the other.
+  __device__ void fetch_first(const Passing& to, int i) const { fetch_(to.first(i)); }
+  __device__ void fetch_second(const Passing& to, int i) {
+    fetch_(to.second(i), away_);
     fetch_.go_down(Passing::kTokens);
   }
   // Rounds what this thread has copied, when that has come and before the others learn of it.
+  __device__ void round(const Passing& to, int i) const {
+    round_first(to, i);
+    round_second(to, i);
+  }
   __device__ void round_first(const Passing& to, int i) const { round(to.first(i)); }
   __device__ void round_second(const Passing& to, int i) const { round(to.second(i)); }
 
@@ -60,9 +78,6 @@ class PassingFetcher {
   TileFetcher<typename Blocking::Rows, Passing::kTokens, Blocking::kThreads> fetch_;
   int64_t away_;
 };
-
-// Where a warp's rows begin among those that stay.
-__device__ inline int warp_row() { return threadIdx.x / 32 * 16; }
 
 // Numbers of the problem, as kernels take them.
 struct Problem {
@@ -99,8 +114,8 @@ struct Place {
   }
 
   // The first token of a warp's rows, and its head's first row of P in memory: -1 where there is no such head.
-  __device__ int warp_token() const { return first + warp_row() % Blocking::kTokens; }
-  __device__ int64_t warp_queries() const { return queries_of(warp_row() / Blocking::kTokens); }
+  __device__ int warp_token() const { return first + Blocking::row() % Blocking::kTokens; }
+  __device__ int64_t warp_queries() const { return queries_of(Blocking::row() / Blocking::kTokens); }
   __device__ int64_t queries_of(int which) const {
     return head + which < problem.heads ? (int64_t{image} * problem.heads + head + which) * problem.queries : -1;
   }

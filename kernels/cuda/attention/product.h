@@ -7,11 +7,14 @@
 
 // How tensor cores multiply tiles (tile.h), 16 rows a warp. Every address is worked out before the loop over tiles.
 //
-// A fragment of a right operand is eight columns, of which each group of four lanes holds one; which ones is ours to
-// choose, as long as sums are taken for what they are. Where the depth runs down a tile's columns,
-//   bf16  ldmatrix transposes; fragment j is columns 8j to 8j + 7.
-//   f32   a lane reads 16 bytes of a row at once, the columns of four fragments: of 32 columns, fragment j has 4g + j
-//         for lane group g. So a lane ends up with sums of eight columns side by side.
+// Where the depth runs down a tile's columns, the tile is
+//   bf16  the right operand: ldmatrix transposes.
+//   f32   the left one, and sums come out transposed. Two neighbours of a row, read at once, are then two registers
+//         side by side of a left fragment; in a right one a lane's two numbers are of two rows, and would have to be
+//         moved to lie side by side. Which column is which row of a fragment is ours to choose: row g is column 2g, row
+//         g + 8 the next; where numbers are taken apart and so moved anyway, four neighbours are read at once, and of
+//         two fragments of 32 columns one has 4g and 4g + 1, the other the next two. Rows of 8 columns are half a
+//         fragment: right operand, one by one.
 
 namespace stipple::cuda {
 
@@ -28,19 +31,20 @@ __device__ inline void round_in_tile(std::byte* chunk) {
   }
 }
 
-// Takes apart what comes from a tile, where it is rounded already or not.
-template <typename Precision, bool kRounded = true, int kRegisters>
+// Takes apart what comes from a tile, where tf32 is rounded already.
+template <typename Precision, int kRegisters>
 __device__ inline void split_of_tile(uint32_t (&parts)[Precision::kParts][kRegisters],
                                      const uint32_t (&raw)[kRegisters]) {
-  if constexpr (kRounded && kRoundedInTiles<Precision>)
+  if constexpr (kRoundedInTiles<Precision>)
     std::memcpy(parts[0], raw, sizeof raw);
   else
     split<Precision>(parts, raw);
 }
 
-// Whether fragments of columns of f32 come four at once; in rows of less than 32 they come one by one.
+// Whether sums of products down a tile's columns come out transposed: of sums[j] a lane then has rows 8 (j % 2) + 2q
+// and the next; else they are as mma.sync leaves them.
 template <typename Rows>
-inline constexpr bool kFoursOfColumns = std::is_same_v<typename Rows::T, float>&& Rows::kWidth % 32 == 0;
+inline constexpr bool kTransposed = std::is_same_v<typename Rows::T, float>&& Rows::kWidth >= 16;
 
 // A left operand: 16 rows, depth along them. Where these are few registers they stay there, else in shared memory.
 template <typename Precision, typename Rows, int kMostRegisters>
@@ -120,7 +124,7 @@ __device__ inline void as_left(uint32_t (&raw)[4], const float (*sums)[4], __nv_
     std::memcpy(&raw[i], &pair, sizeof pair);
   }
 }
-// 8 columns of f32: even ones, then odd ones. Their order is free as long as the right operand's rows have the same.
+// 8 columns of f32: even ones, then odd ones. Their order is free as long as the other operand has the same.
 __device__ inline void as_left(uint32_t (&raw)[4], const float (*sums)[4], float) {
 #pragma unroll
   for (int i = 0; i < 4; ++i) raw[i] = __float_as_uint(sums[0][i % 2 * 2 + i / 2]);
@@ -128,12 +132,12 @@ __device__ inline void as_left(uint32_t (&raw)[4], const float (*sums)[4], float
 
 // The right operand from a tile whose rows are the depth, kFragments at once: 32 bytes of depth from `row` on.
 template <typename Rows>
-class Columns {
+class RightColumns {
  public:
-  static constexpr bool kFours = kFoursOfColumns<Rows>, kBf16 = Rows::kLength == 8;
-  static constexpr int kFragments = kBf16 ? 2 : kFours ? 4 : 1;
+  static constexpr bool kBf16 = Rows::kLength == 8;
+  static constexpr int kFragments = kBf16 ? 2 : 1;
 
-  __device__ Columns() : own_(first()) {}
+  __device__ RightColumns() : own_(first()) {}
   __device__ void operator()(uint32_t (&to)[kFragments][2], const Rows& tile, int row, int fragment) const {
     if constexpr (kBf16) {
       uint32_t raw[4];
@@ -141,51 +145,64 @@ class Columns {
       to[0][0] = raw[0], to[0][1] = raw[1], to[1][0] = raw[2], to[1][1] = raw[3];
     } else {
 #pragma unroll
-      for (int i = 0; i < 2; ++i) read(to, i, own_(tile, row + i, fragment * 2));
+      for (int i = 0; i < 2; ++i) to[0][i] = *reinterpret_cast<const uint32_t*>(own_(tile, row + i, fragment * 2));
     }
   }
 
  private:
   __device__ static OwnChunk<Rows> first() {
     if constexpr (kBf16) return {lane() % 16, lane() / 16};
-    if constexpr (kFours) return {fragment_column(), fragment_row()};
     return {fragment_column(), fragment_row() / 4, fragment_row() % 4 * 4};
-  }
-  __device__ static void read(uint32_t (&to)[kFragments][2], int i, const std::byte* from) {
-    if constexpr (kFours) {
-      const uint4 four = load_vector<uint4>(from);
-      to[0][i] = four.x, to[1][i] = four.y, to[2][i] = four.z, to[3][i] = four.w;
-    } else {
-      to[0][i] = *reinterpret_cast<const uint32_t*>(from);
-    }
   }
 
   OwnChunk<Rows> own_;
 };
 
-// sums += a left fragment times ones: the sum of each of its rows, in all columns.
-template <typename Precision>
-__device__ inline void add_rows(float (&sums)[4], const uint32_t (&left)[Precision::kParts][4]) {
-  using Part = std::conditional_t<std::is_same_v<Precision, Bf16>, Bf16, Tf32>;
-  constexpr uint32_t kOne = std::is_same_v<Precision, Bf16> ? 0x3F803F80 : 0x3F800000;
-#pragma unroll
-  for (int part = 0; part < Precision::kParts; ++part)
-    Part::multiply(sums, {{left[part][0], left[part][1], left[part][2], left[part][3]}}, {{kOne, kOne}});
-}
+// The left operand from such a tile of f32: kFragments of 16 columns at once, with the same 8 rows of depth.
+template <typename Precision, typename Rows>
+class LeftColumns {
+ public:
+  static constexpr int kFragments = Precision::kParts > 1 ? 2 : 1, kColumns = 16 * kFragments;
+  static constexpr int kNeighbours = 2 * kFragments;  // that a lane has of a row
 
-// sums += weights, 16 x 8 kDeep as sums lie, times the columns of a tile's 8 kDeep rows; kRounded: that tile is.
-template <typename Precision, typename Rows, bool kRounded = true>
+  __device__ LeftColumns() : own_(fragment_column(), column() / Rows::kLength, column() % Rows::kLength * 4) {}
+  __device__ static int column() { return fragment_row() * kNeighbours; }  // the first of them
+  __device__ void operator()(uint32_t (&to)[kFragments][4], const Rows& tile, int row, int first_column) const {
+    using Vector = std::conditional_t<kFragments == 2, uint4, uint2>;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const auto vector = load_vector<Vector>(own_(tile, row + i, first_column / Rows::kLength));
+      uint32_t neighbours[kNeighbours];
+      std::memcpy(neighbours, &vector, sizeof vector);
+#pragma unroll
+      for (int j = 0; j < kNeighbours; ++j) to[j / 2][i * 2 + j % 2] = neighbours[j];
+    }
+  }
+
+ private:
+  OwnChunk<Rows> own_;
+};
+
+// sums += weights, 16 x 8 kDeep as sums lie, times the columns of a tile's 8 kDeep rows.
+template <typename Precision, typename Rows>
 class ProductOfColumns {
+  using Left = LeftColumns<Precision, Rows>;
+  static constexpr int kParts = Precision::kParts;
+
  public:
   template <int kDeep, int kWide>
   __device__ void operator()(float (&sums)[kWide][4], const float (&weights)[kDeep][4], const Rows& tile) const {
     multiply(sums, weights, tile, [](const auto&) {});
   }
-  // Also row_sums += weights, as add_rows does.
+  // Also row_sums += weights, times ones (total_of_row).
   template <int kDeep, int kWide>
   __device__ void operator()(float (&sums)[kWide][4], const float (&weights)[kDeep][4], const Rows& tile,
                              float (&row_sums)[4]) const {
-    multiply(sums, weights, tile, [&](const auto& left) { add_rows<Precision>(row_sums, left); });
+    multiply(sums, weights, tile, [&](const auto& parts) { add_rows(row_sums, parts); });
+  }
+  // Of row g of the weights, or g + 8.
+  __device__ static float total_of_row(const float (&row_sums)[4], int half) {
+    return kTransposed<Rows> ? row_sums[half] + row_sums[half + 2] : row_sums[half * 2];
   }
 
  private:
@@ -193,57 +210,125 @@ class ProductOfColumns {
   __device__ void multiply(float (&sums)[kWide][4], const float (&weights)[kDeep][4], const Rows& tile,
                            const Also& also) const {
     using T = typename Precision::Element;
-    constexpr int kParts = Precision::kParts, kFragments = Columns<Rows>::kFragments,
-                  kStep = 4 / static_cast<int>(sizeof(T));
+    constexpr int kStep = 4 / static_cast<int>(sizeof(T));
 #pragma unroll
     for (int i = 0; i < kDeep; i += kStep) {
-      uint32_t raw[4], left[kParts][4];
-      as_left(raw, weights + i, T{});
-      split<Precision>(left, raw);
-      also(left);
+      uint32_t raw[4], parts[kParts][4];
+      if constexpr (kTransposed<Rows>)
+        std::memcpy(raw, weights[i], sizeof raw);
+      else
+        as_left(raw, weights + i, T{});
+      split<Precision>(parts, raw);
+      also(parts);
+      if constexpr (kTransposed<Rows>)
+        multiply_left(sums, parts, tile, i * 8);
+      else
+        multiply_right(sums, parts, tile, i * 8);
+    }
+  }
+
+  template <int kWide>
+  __device__ void multiply_right(float (&sums)[kWide][4], const uint32_t (&left)[kParts][4], const Rows& tile,
+                                 int row) const {
+    constexpr int kFragments = RightColumns<Rows>::kFragments;
 #pragma unroll
-      for (int j = 0; j < kWide; j += kFragments) {
-        if (kParts > 1 && kWide >= 16) __syncwarp();  // else the compiler reads on until registers spill
-        uint32_t some[kFragments][2];
-        columns_(some, tile, i * 8, j);
+    for (int j = 0; j < kWide; j += kFragments) {
+      uint32_t some[kFragments][2];
+      columns_(some, tile, row, j);
 #pragma unroll
-        for (int each = 0; each < kFragments; ++each) {
-          uint32_t right[kParts][2];
-          split_of_tile<Precision, kRounded>(right, some[each]);
-          Precision::multiply(sums[j + each], left, right);
-        }
+      for (int each = 0; each < kFragments; ++each) {
+        uint32_t right[kParts][2];
+        split_of_tile<Precision>(right, some[each]);
+        Precision::multiply(sums[j + each], left, right);
       }
     }
   }
 
-  Columns<Rows> columns_;
-};
-
-// Sums times factor into a tile: this lane's are of row `row` and of the one `apart` below it. kFours: as columns lie
-// that came four at once.
-template <bool kFours, int kWide, typename Rows>
-__device__ void put_sums(const Rows& to, int row, int apart, const float (&sums)[kWide][4], const float (&factor)[2]) {
+  // The weights' first eight rows are one right operand, the last eight the other.
+  template <int kWide>
+  __device__ void multiply_left(float (&sums)[kWide][4], const uint32_t (&right)[kParts][4], const Rows& tile,
+                                int row) const {
+    uint32_t halves[2][kParts][2];
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int at = row + half * apart;
-    const auto sum = [&](int j, int odd) { return factor[half] * sums[j][half * 2 + odd]; };
-    if constexpr (kFours) {
+    for (int half = 0; half < 2; ++half)
 #pragma unroll
-      for (int j = 0; j < kWide; j += 4)
+      for (int part = 0; part < kParts; ++part) std::memcpy(halves[half][part], right[part] + half * 2, 8);
+    constexpr int kFragments = Left::kFragments;
 #pragma unroll
-        for (int odd = 0; odd < 2; ++odd)
-          store_vector(to.element(at, j * 8 + (fragment_column() + odd) * 4),
-                       float4{sum(j, odd), sum(j + 1, odd), sum(j + 2, odd), sum(j + 3, odd)});
-    } else {
+    for (int j = 0; j < kWide; j += kFragments * 2) {
+      if (kParts > 1 && kWide >= 16) __syncwarp();  // else the compiler reads on until registers spill
+      uint32_t raw[kFragments][4];
+      columns_(raw, tile, row, j * 8);
 #pragma unroll
-      for (int j = 0; j < kWide; ++j) store_pair(to.element(at, j * 8 + fragment_column()), sum(j, 0), sum(j, 1));
+      for (int each = 0; each < kFragments; ++each) {
+        uint32_t left[kParts][4];
+        split_of_tile<Precision>(left, raw[each]);
+#pragma unroll
+        for (int half = 0; half < 2; ++half) Precision::multiply(sums[j + each * 2 + half], left, halves[half]);
+      }
     }
   }
-}
-// As ProductOfColumns of such a tile leaves them, from `row` on of the tile.
-template <int kWide, typename Rows>
+
+  // Transposed, the registers of two right operands are those of one left: its row g is of even depth, g + 8 of odd,
+  // and of depth q is row g of the weights, of q + 4 row g + 8. So ones go to even columns for the one, to odd for the
+  // other.
+  __device__ static void add_rows(float (&sums)[4], const uint32_t (&parts)[kParts][4]) {
+    using Part = std::conditional_t<std::is_same_v<Precision, Bf16>, Bf16, Tf32>;
+    constexpr uint32_t kOne = std::is_same_v<Precision, Bf16> ? 0x3F803F80 : 0x3F800000;
+    const bool odd = kTransposed<Rows> && fragment_row() % 2, even = kTransposed<Rows> && !odd;
+#pragma unroll
+    for (int part = 0; part < kParts; ++part)
+      Part::multiply(sums, {{parts[part][0], parts[part][1], parts[part][2], parts[part][3]}},
+                     {{odd ? 0 : kOne, even ? 0 : kOne}});
+  }
+
+  std::conditional_t<kTransposed<Rows>, Left, RightColumns<Rows>> columns_;
+};
+
+// What each row of sums is multiplied with, where a lane has given[0] of row g, given[1] of row g + 8.
+template <bool kOfTransposed>
+class RowFactors {
+ public:
+  __device__ explicit RowFactors(const float (&given)[2]) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+#pragma unroll
+      for (int odd = 0; odd < 2; ++odd)
+        factors_[half][odd] =
+            kOfTransposed ? __shfl_sync(0xFFFFFFFF, given[half], (fragment_column() + odd) * 4) : given[half];
+  }
+  __device__ float of(int j, int i) const { return kOfTransposed ? factors_[j % 2][i % 2] : factors_[i / 2][0]; }
+
+ private:
+  float factors_[2][2];
+};
+
+// Sums as ProductOfColumns of such a tile leaves them, times factors of their rows, into it from `row` on.
+template <typename Precision, int kWide, typename Rows>
 __device__ void put_sums(const Rows& to, int row, const float (&sums)[kWide][4], const float (&factor)[2]) {
-  put_sums<kFoursOfColumns<Rows>>(to, row + fragment_row(), 8, sums, factor);
+  const RowFactors<kTransposed<Rows>> factors(factor);
+  const auto sum = [&](int j, int i) { return sums[j][i] * factors.of(j, i); };
+#pragma unroll
+  for (int i = 0; i < 2; ++i)
+    if constexpr (kTransposed<Rows>) {
+      using Left = LeftColumns<Precision, Rows>;
+#pragma unroll
+      for (int j = 0; j < kWide; j += 2 * Left::kFragments)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          float* const at = to.element(row + half * 8 + fragment_column() + i, j * 8 + Left::column());
+          if constexpr (Left::kFragments == 2)
+            store_vector(
+                at, float4{sum(j + half, i), sum(j + half, i + 2), sum(j + half + 2, i), sum(j + half + 2, i + 2)});
+          else
+            store_pair(at, sum(j + half, i), sum(j + half, i + 2));
+        }
+    } else {
+#pragma unroll
+      for (int j = 0; j < kWide; ++j)
+        store_pair(to.element(row + i * 8 + fragment_row(), j * 8 + fragment_column()), sum(j, i * 2),
+                   sum(j, i * 2 + 1));
+    }
 }
 
 // Over the four lanes that share rows of sums.

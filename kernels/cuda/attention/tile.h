@@ -86,16 +86,17 @@ class TileFetcher {
         stride_(from.stride),
         tokens_(from.tokens - token - row()),
         columns_(from.width - number() * Rows::kLength),
-        source_(from.row(token + row()) + number() * Rows::kLength) {}
+        source_(from.row(token + row()) + number() * Rows::kLength) {
+    go_along(0);
+  }
 
   // Starts the copies; of another tensor of the same shape, so many elements away, too.
   __device__ void operator()(const Rows& to, int64_t away = 0) const {
     if (kApart > kRows && row() >= kRows) return;
-    const int inside = columns_ > 0 ? tokens_ : 0;
     const T* source = source_ + away;
 #pragma unroll
     for (int i = 0; i < kRows; i += kApart, source = ptx::kept(source + int64_t{stride_} * kApart))
-      ptx::cp_async<kChunkBytes>(own_(to, i, 0), source, i < inside ? kChunkBytes : 0);
+      ptx::cp_async<kChunkBytes>(own_(to, i, 0), source, i < tokens_ ? kChunkBytes : 0);
   }
   // Calls f(chunk) for all this thread has copied.
   template <typename F>
@@ -105,7 +106,10 @@ class TileFetcher {
     for (int i = 0; i < kRows; i += kApart) f(own_(to, i, 0));
   }
   __device__ void go_down(int tokens) { tokens_ -= tokens, source_ += int64_t{stride_} * tokens; }
-  __device__ void go_along(int columns) { columns_ -= columns, source_ += columns; }
+  __device__ void go_along(int columns) {
+    columns_ -= columns, source_ += columns;
+    if (columns_ <= 0) tokens_ = 0;
+  }
 
  private:
   __device__ static int row() { return threadIdx.x / Rows::kChunks; }

@@ -8,14 +8,14 @@
 // Idea    every product of attention.h is of one kind: 64 x 64 results a block, 16 rows a warp; depth goes by in stages
 //         of 128 bytes, of which cp.async fetches two ahead. Depth runs along the rows of an operand, as in q k^T, or
 //         down its columns, as in P v and dS^T q: there bf16 is transposed by ldmatrix, f32 read two or four
-//         columns at once.
+//         columns at once; P v and dS k of f32 are made transposed (product.h).
 //         Between them, a warp makes a row of S to P, or rows of S and dP to P and dS, with the mean of dP under P
 //         taken off exactly: see the naive rung.
 // Costs   S (and dP) in f32, P (and dS) in the tensors' dtype are written once and read once or twice: 512 channels a
 //         head make 128 multiply-adds of every element of S in memory, 8 channels only two.
 // Counted 100 % of ideal sectors and wavefronts (133 % where dk and dv of f32 leave), 3.4x compulsory traffic at 256
-//         tokens of 512 channels. Tensor cores: .27 to .29 of the main loop in bf16, .22 in f32; in tf32 .21 where the
-//         right operand's depth runs along its rows, which are rounded where they lie, else .16.
+//         tokens of 512 channels. Tensor cores: .28 to .29 of the main loop in bf16, .23 in f32; in tf32 .20, and .17
+//         where both operands' depth runs down their columns.
 // Tried   f32 read element by element, and places worked out where they are needed: half of those shares. No count of
 //         blocks in the launch bounds: ptxas aims at five for sm_90a and spills. Not tried: softmax in the first
 //         product's epilogue, for a row of S is spread over several blocks.
@@ -99,7 +99,8 @@ class LeftReader {
   OwnChunk<Rows> own_;
 };
 
-// Reads right fragments, kFragments at once; columns of f32 as product.h has them.
+// Reads right fragments, kFragments at once. Columns of f32 come four at once, of four fragments: of 32 columns,
+// fragment j has 4g + j for lane group g, and a lane ends up with sums of eight columns side by side.
 template <typename Element, Depth kDepth>
 class RightReader {
   using T = Element;
@@ -140,22 +141,55 @@ class RightReader {
 
 // sums += the product of a stage.
 template <typename Precision, typename Left, typename Right>
-__device__ void multiply(float (&sums)[kSide / 8][4], const Left& read_left, const Right& read_right,
-                         std::byte* stage) {
+__device__ void multiply(float (&sums)[kSide / 8][4], const Left& read_left, std::byte* left_tile,
+                         const Right& read_right, std::byte* right_tile) {
 #pragma unroll
   for (int step = 0; step < 4; ++step) {
     uint32_t raw[4], left[Precision::kParts][4];
-    read_left(raw, stage, step);
+    read_left(raw, left_tile, step);
     split<Precision>(left, raw);
 #pragma unroll
     for (int j = 0; j < kSide / 8; j += Right::kFragments) {
       uint32_t some[Right::kFragments][2];
-      read_right(some, stage + kTileBytes, step, j);
+      read_right(some, right_tile, step, j);
 #pragma unroll
       for (int each = 0; each < Right::kFragments; ++each) {
         uint32_t right[Precision::kParts][2];
-        split_of_tile<Precision, Right::kRounded>(right, some[each]);
+        if constexpr (Right::kRounded)
+          split_of_tile<Precision>(right, some[each]);
+        else
+          split<Precision>(right, some[each]);
         Precision::multiply(sums[j + each], left, right);
+      }
+    }
+  }
+}
+
+// Sums of 16 rows, or transposed of 16 columns, from `first` on, into a tile.
+template <bool kTransposed, typename Left, typename Right, typename Rows>
+__device__ void put(const Rows& to, int first, const float (&sums)[kSide / 8][4]) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    if constexpr (kTransposed) {
+      static_assert(Left::kPairs && !Right::kFours);
+#pragma unroll
+      for (int j = 0; j < kSide / 8; ++j)
+        store_pair(to.element(j * 8 + fragment_column() + half, first + fragment_row() * 2), sums[j][half],
+                   sums[j][half + 2]);
+    } else {
+      const int row = first + (Left::kPairs ? fragment_row() * 2 + half : fragment_row() + half * 8);
+      const auto sum = [&](int j, int odd) { return sums[j][half * 2 + odd]; };
+      if constexpr (Right::kFours) {
+#pragma unroll
+        for (int j = 0; j < kSide / 8; j += 4)
+#pragma unroll
+          for (int odd = 0; odd < 2; ++odd)
+            store_vector(to.element(row, j * 8 + (fragment_column() + odd) * 4),
+                         float4{sum(j, odd), sum(j + 1, odd), sum(j + 2, odd), sum(j + 3, odd)});
+      } else {
+#pragma unroll
+        for (int j = 0; j < kSide / 8; ++j)
+          store_pair(to.element(row, j * 8 + fragment_column()), sum(j, 0), sum(j, 1));
       }
     }
   }
@@ -167,34 +201,40 @@ __global__ void __launch_bounds__(kProductThreads, 4)
     product_kernel(Heads<Out> to, Heads<const typename Precision::Element> left_heads,
                    Heads<const typename Precision::Element> right_heads) {
   using T = typename Precision::Element;
+  // Columns of f32 are better read as left operand (product.h): to^T = right^T left^T.
+  constexpr bool kTransposed = std::is_same_v<T, float> && kLeft == Depth::along && kRight == Depth::down;
+  using Left = LeftReader<T, kTransposed ? kRight : kLeft>;
+  using Right = RightReader<T, kTransposed ? kLeft : kRight>;
   std::byte* shared = dynamic_shared<std::byte>();
   const int across = (to.width + kSide - 1) / kSide, head = blockIdx.y;
   const int row = blockIdx.x / across * kSide, column = blockIdx.x % across * kSide;
-  const int warp_row = threadIdx.x / 32 * 16;
+  const int warp_first = threadIdx.x / 32 * 16;
   Operand<T, kLeft> left(left_heads[head], row);
   Operand<T, kRight> right(right_heads[head], column);
-  const LeftReader<T, kLeft> read_left(warp_row);
-  const RightReader<T, kRight> read_right;
+  const Left read_left(warp_first);
+  const Right read_right;
   constexpr int kDeep = Operand<T, kLeft>::kDeep;
+  constexpr int kLeftTile = kTransposed ? kTileBytes : 0,
+                kRightTile = kTileBytes - kLeftTile;  // as tensor cores see them
   const int stages = (right.depth() + kDeep - 1) / kDeep;
   const auto stage = [&](int i) { return shared + i % kStages * kStageBytes; };
   const auto fetch_stage = [&](int i) {
     if (i < stages) left.fetch(stage(i)), right.fetch(stage(i) + kTileBytes);
     ptx::cp_async_commit();
   };
+  const auto round = [&](const auto& operand, int i) { operand.template round<Precision>(stage(i) + kRightTile); };
   for (int i = 0; i < kStages - 1; ++i) fetch_stage(i);
   float sums[kSide / 8][4] = {};
   for (int i = 0; i < stages; ++i) {
     ptx::cp_async_wait<kStages - 2>();
-    if (RightReader<T, kRight>::kRounded) right.template round<Precision>(stage(i) + kTileBytes);
+    if (Right::kRounded) kTransposed ? round(left, i) : round(right, i);
     __syncthreads();  // stage i has come for everybody, and everybody is done with stage i - 1
     fetch_stage(i + kStages - 1);
-    multiply<Precision>(sums, read_left, read_right, stage(i));
+    multiply<Precision>(sums, read_left, stage(i) + kLeftTile, read_right, stage(i) + kRightTile);
   }
   __syncthreads();
   const Tile<Out, kSide> results{shared};
-  constexpr bool kPairs = LeftReader<T, kLeft>::kPairs, kFours = RightReader<T, kRight>::kFours;
-  put_sums<kFours>(results, warp_row + fragment_row() * (kPairs ? 2 : 1), kPairs ? 1 : 8, sums, {1, 1});
+  put<kTransposed, Left, Right>(results, warp_first, sums);
   __syncthreads();
   store<kSide, kSide, kProductThreads>(to[head].from_column(column), results, row, 0);
 }
