@@ -45,7 +45,7 @@ template <typename Blocking, int kTokens>
 class ScoreProducts {
   using Precision = typename Blocking::Precision;
   using Rows = typename Blocking::Rows;
-  static constexpr int kWide = kTokens / 8;
+  static constexpr int kWide = kTokens / 8, kMostKept = 16;  // registers for a warp's rows
 
  public:
   using Sums = float[kWide][4];
@@ -107,7 +107,7 @@ class ScoreProducts {
   }
 
   ProductOfRows<Precision, Rows> multiply_rows_;
-  LeftRows<Precision, Rows, 0> left_, left_of_dp_;
+  LeftRows<Precision, Rows, kMostKept> left_, left_of_dp_;
   float4* room_;  // this lane's
 };
 

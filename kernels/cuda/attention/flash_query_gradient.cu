@@ -5,7 +5,7 @@
 namespace stipple::cuda::flash {
 namespace {
 
-constexpr int tokens_of_tile(int row_bytes) { return row_bytes <= 64 ? 64 : row_bytes <= 256 ? 32 : 16; }
+constexpr int tokens_of_tile(int row_bytes) { return row_bytes <= 128 ? 64 : row_bytes <= 256 ? 32 : 16; }
 
 // The widest rows have one stage only: with two, a block would not fit the shared memory of small GPUs.
 template <typename Blocking>
@@ -101,7 +101,7 @@ struct QueryRows {
 
 // dq (null: not wanted) and numbers of queries.
 template <typename Blocking>
-__global__ void __launch_bounds__(Blocking::kThreads, Blocking::kHeads == 1 && Blocking::kRowBytes <= 128 ? 3 : 2)
+__global__ void __launch_bounds__(Blocking::kThreads, Blocking::kHeads == 1 && Blocking::kRowBytes <= 64 ? 3 : 2)
     query_gradient_kernel(typename Blocking::Rows::T* __restrict__ dq, QueryNumbers* __restrict__ numbers,
                           const typename Blocking::Rows::T* __restrict__ dy,
                           const typename Blocking::Rows::T* __restrict__ q,

@@ -290,14 +290,17 @@ bool are_enough(const Correlation& g) {
 template <typename Precision, Fetch kFetch>
 void correlate_filters(Conv2dOut& out, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
                        const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
-  using Most = std::conditional_t<kFetch == Fetch::pixels, Wide<Precision>, Widest<Precision>>;
   // For tests: small maps, which an emulator has done soon, in the tiles of large ones.
-  [[maybe_unused]] const bool any = rung("CONV2D_TILES", {"widest", "fitting"}) == "widest";
-  if constexpr (Precision::kParts == 1)  // two parts of 128 filters do not fit the registers
-    if (g.filters > 64 && (any || are_enough<Most, kFetch>(g)))
-      return correlate_tiles<Most, kFetch>(out, at, x, weight, e, g);
-  if (g.filters > 32) return correlate_tiles<Narrow<Precision>, kFetch>(out, at, x, weight, e, g);
-  correlate_tiles<Narrowest<Precision>, kFetch>(out, at, x, weight, e, g);
+  const bool any = rung("CONV2D_TILES", {"widest", "fitting"}) == "widest";
+  const auto in_tiles = [&]<typename Large, typename Small>() {
+    if constexpr (Precision::kParts == 1)  // two parts of as many sums do not fit the registers
+      if (any || are_enough<Large, kFetch>(g)) return correlate_tiles<Large, kFetch>(out, at, x, weight, e, g);
+    correlate_tiles<Small, kFetch>(out, at, x, weight, e, g);
+  };
+  using Most = std::conditional_t<kFetch == Fetch::pixels, Wide<Precision>, Widest<Precision>>;
+  if (g.filters > 64) return in_tiles.template operator()<Most, Narrow<Precision>>();
+  if (g.filters > 32) return in_tiles.template operator()<Tall<Precision>, Narrow<Precision>>();
+  in_tiles.template operator()<Tallest<Precision>, Narrowest<Precision>>();
 }
 
 template <typename Precision>

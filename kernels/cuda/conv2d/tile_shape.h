@@ -25,7 +25,12 @@ using Widest = TileShape<P, 256, 128, 64, 64, 1>;
 // 1x1 filters are bound by memory: more blocks, some of which read while others write.
 template <typename P>
 using Wide = TileShape<P, 128, 128, 64, 64, 2>;
-// Few filters: four warps, with as much for each as registers hold (f32's, taken apart, are twice as many).
+// Few filters: four warps, with as much for each as registers hold,
+template <typename P>
+using Tall = TileShape<P, 256, 64, 64, 64, 2>;
+template <typename P>
+using Tallest = TileShape<P, 256, 32, 64, 32, 3>;
+// and half of it where maps are small. (f32's sums, taken apart, are twice as many registers.)
 template <typename P>
 using Narrow = TileShape<P, 128, 64, 64, 32, P::kParts == 1 ? 4 : 2>;
 template <typename P>
