@@ -18,30 +18,28 @@
 
 // conv2d, rung mma: an implicit matrix product on tensor cores (sm_80 and up), for forward and input gradient.
 //
-// Idea    a block computes a tile of pixels x filters (tile_shape.h), 256 x 128 where both are many and filters have
-//         several taps.
-//         Depth, which is the window, goes by in stages of 64 bytes a row, tap after tap of some channels; cp.async
-//         fetches three stages ahead of the one that is multiplied (stage_fetcher.h). A warp keeps up to 64 x 64 sums in
+// Idea    a block computes a tile of pixels x filters (tile_shape.h), 256 x 128, 64 or 32 where pixels are many. Depth,
+//         which is the window, goes by in stages of 64 bytes a row, tap after tap of some channels; cp.async fetches
+//         three stages ahead of the one that is multiplied (stage_fetcher.h). A warp keeps up to 64 x 64 sums in
 //         registers: 32 products for 8 ldmatrix. They begin with the bias and leave through shared memory, in f32 (what
-//         is added to them is rounded once) and in whole 16 bytes of y.
-//         The input gradient is the same product over turned weights (turned_weight.h); with stride 2, one product for
-//         each parity of (h, w), of 1, 2, 2 and 4 taps.
-//         Upsampled maps are never made: each parity of y's pixels is a correlation of the small map with sums of taps
-//         (summed_weight.h), 4 x 4 products a small pixel where the large map takes 4 x 9, in all three directions.
-//         1x1 filters read two inputs as one (pixel_fetcher.h); larger filters concatenate them first.
+//         is added to them is rounded once) and in whole 16 bytes of y. The input gradient is the same product over
+//         turned weights (turned_weight.h); with stride 2, one product for each parity of (h, w), of 1, 2, 2 and 4
+//         taps. Upsampled maps are never made: each parity of y's pixels is a correlation of the small map with sums of
+//         taps (summed_weight.h), 4 x 4 products a small pixel where the large map takes 4 x 9, in all three
+//         directions. 1x1 filters read two inputs as one (pixel_fetcher.h); larger filters concatenate them first.
 //         Where a group norm follows, a block leaves the moments of its part of y (tile_moments.h), from shared memory.
 //         Maps of few tiles split depth over blocks; partial sums meet in a fixed order.
-// Costs   filters are fetched once a tile, x r * s times, of which L1 should bear all but one; turned weights are written
-//         and read once a call.
+// Costs   filters are fetched once a tile, x r * s times, of which L1 should bear all but one; turned weights are
+//         written and read once a call.
 // Measured on an H200, with tiles of 128 x 128 and channels before taps: 265 TFLOP/s in bf16 (64x32x32x128, k 128), 4.2
 //         TB/s from L2 (bench/results/gpu-h200-2026-11-26.md). As it stands here it has not been timed.
-// Counted in the widest tiles, tensor cores are .48 of the main loop's instructions in bf16 and .32 in tf32; in tiles of
-//         64 filters .33, .22 and in f32 .24, of 32 filters .24, .16, .20 (`./run machine-code`, sm_80; Triton's best
-//         for 128 filters: .24, .24, .12; for 64: .18, .18, .15; for 32: .11, .11, .12).
-// Tried   weights of the input gradient read as they lie, with transposing ldmatrix: tf32 has none. Pointers that move on
-//         with every stage, and that stay at x where nothing is copied. Warps of half as many sums: of tiles of 128 x
-//         128, .37 and .24; of 128 x 64, .26 and .17; of 128 x 32, .15 and .10. Element by element for channels that are
-//         no chunks: .02 to .15. tf32's pixels cut off by the tensor cores, and sums made larger for it
+// Counted in the widest tiles, tensor cores are .48 of the main loop's instructions in bf16 and .32 in tf32; for 64
+// filters
+//         .43, .30 and in f32 .24, for 32 .31, .21, .20 (`./run machine-code`, sm_80).
+// Tried   weights of the input gradient read as they lie, with transposing ldmatrix: tf32 has none. Pointers that move
+//         on with every stage, and that stay at x where nothing is copied. Warps of half as many sums: of tiles of 128
+//         x 128, .37 and .24; of 128 x 64, .26 and .17; of 128 x 32, .15 and .10. Element by element for channels that
+//         are no chunks: .02 to .15. tf32's pixels cut off by the tensor cores, and sums made larger for it
 //         (tensor_core.h): .39 in the widest tiles, but 16 ones no longer sum to 16. f32 in tiles of 128 filters, its
 //         steps summed apart: 36 bytes of spilled registers.
 

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/cuda/conv2d/divisor.h"
 #include "kernels/cuda/conv2d/rungs.h"
+#include "kernels/cuda/conv2d/stage_fetcher.h"
 #include "kernels/cuda/conv2d/summed_weight.h"
 #include "kernels/cuda/conv2d/whole_chunks.h"
 #include "kernels/cuda/partial_sums.h"
@@ -11,28 +11,31 @@
 
 // conv2d, rung mma: the weight gradient, filters x window, summed over pixels.
 //
-// Idea    a block computes 64 or 128 filters x 128 elements of the window, in bf16 128 x 256. Pixels go by in stages of 32
-//         (bf16) or 16 (f32), fetched by cp.async two or three stages ahead. Both operands lie in memory with pixels
+// Idea    a block computes 64 or 128 filters x 128 elements of the window, in bf16 128 x 256. Pixels go by in stages of
+//         32 (bf16) or 16 (f32), fetched by cp.async two or three stages ahead. Both operands lie in memory with pixels
 //         apart and their own elements side by side, and so they lie in shared memory; ldmatrix transposes bf16 on the
 //         way to the tensor cores, and f32 is read by four elements of a pixel. Rows are 16 bytes longer than the tile:
-//         eight rows of bf16, or two chunks of four rows of f32, then lie in different banks.
-//         Pixels are split over blocks whatever the shape, for filters x window alone are too few tiles: partial sums
-//         in f32 meet in a fixed order.
-//         A thread fetches the same channels of the same tap in every stage; which pixels these are is found by
-//         multiplications (divisor.h).
+//         eight rows of bf16, or two chunks of four rows of f32, then lie in different banks. Pixels are split over
+//         blocks whatever the shape, for filters x window alone are too few tiles: partial sums in f32 meet in a fixed
+//         order. A thread fetches the same channels of the same tap in every stage. Where windows of pixels begin, and
+//         which taps lie inside the picture, is found once for all of them: a pixel a thread, stages ahead, in shared
+//         memory.
 // Costs   the window is fetched once for every 64 or 128 filters, dy once for every 128 or 256 elements of the window;
 //         partial sums are written and read once.
 // Measured on an H200, with tiles of 128 x 128: 278 TFLOP/s in bf16 (64x32x32x128, k 128), 4.3 TB/s from L2. As it
 //         stands here it has not been timed.
-// Counted at 128 filters, tensor cores are .28 of the main loop's instructions in bf16, .18 in tf32, and in f32, with 64,
-//         .21 (`./run machine-code`, sm_80; Triton's best: .14, .12, .10).
-// Tried   atomic adds instead of partial sums: other bits in every run. Pixels found by division, 16 tensor-core
-//         instructions among 752 of the main loop. f32 read element by element: .12 and .21.
+// Counted at 128 filters, tensor cores are .43 of the main loop's instructions in bf16, .23 in tf32; at 64 .25, .17,
+// and
+//         in f32 .21 (`./run machine-code`, sm_80).
+// Tried   atomic adds instead of partial sums: other bits in every run. Pixels found by every thread for itself, in
+//         each stage: by division, 16 tensor-core instructions among 752 of the main loop; by multiplications, 64 among
+//         230 (now 147). Places in x as a pixel times its channels, 64 bits wide: six instructions; in chunks, one. f32
+//         read element by element: .12 and .21. tf32 rounded in the tile: 24 instructions less, but shared memory,
+//         which this kernel waits for, would be asked for half as much again.
 
 namespace stipple::cuda::mma {
 namespace {
 
-constexpr int kChunk = 16;
 constexpr int kWarpsAcross = 4, kWarpsDown = 2;
 
 // Pixels of a tile of kFilters x kWindow, of which a warp keeps kHigh fragments of 16 by kWide of 8.
@@ -51,61 +54,74 @@ struct Stage {
   __device__ static int warp_element() { return threadIdx.x / 32 % kWarpsAcross * (kWindow / kWarpsAcross); }
 };
 
-// The tap and channel of an element of the window.
-struct Element {
-  int r, s, c;
-  __device__ Element(const Correlation& g, int e) : r(e / g.c / g.s), s(e / g.c % g.s), c(e % g.c) {}
-};
+// The windows of the next stages' pixels in shared memory: each is found once, by one thread, for all taps and
+// channels.
+template <int kPixelsOfStage, int kChunkLength>
+class PixelWindows {
+ public:
+  static constexpr int kStages = kThreads / kPixelsOfStage;  // whose windows are found at once
+  static constexpr int kCount = 2 * kThreads;                // while those before are read
 
-struct WeightGeometry {
-  Correlation g;
-  Divisor map, columns;  // pixels of y in an image, in a row
+  struct alignas(8) One {
+    int chunk;      // of x, where it begins
+    uint32_t taps;  // that lie inside the picture, a bit each; none where there is no pixel
+  };
+  static constexpr size_t kBytes = kCount * sizeof(One);
 
-  explicit WeightGeometry(const Correlation& correlation)
-      : g(correlation), map(g.rows * g.columns), columns(g.columns) {}
+  // Pixels of y are numbered from the split's first on.
+  __device__ PixelWindows(std::byte* at, const Correlation& geometry, int first, int last)
+      : g(geometry), windows_(reinterpret_cast<One*>(at)), first_(first), last_(last) {}
 
-  // The number of the pixel of x which that tap of a pixel of y meets, or -1.
-  __device__ int pixel_of_x(int pixel, const Element& at) const {
-    const int image = map.quotient(pixel), inside = map.remainder(pixel, image);
-    const int row = columns.quotient(inside), column = columns.remainder(inside, row);
-    const int h = row * g.stride + at.r - g.top, w = column * g.stride + at.s - g.left;
-    const bool exists =
-        static_cast<unsigned>(h) < static_cast<unsigned>(g.h) && static_cast<unsigned>(w) < static_cast<unsigned>(g.w);
-    return exists ? (image * g.h + h) * g.w + w : -1;
+  __device__ void find(int from) const {
+    const int i = from + threadIdx.x;
+    const Window window(g, first_ + i);
+    store_vector(windows_ + i % kCount,
+                 One{window.first_pixel(g) * (g.c / kChunkLength), first_ + i < last_ ? window.taps_inside(g) : 0});
   }
+  __device__ One operator[](int i) const { return load_vector<One>(windows_ + i); }  // i less than kCount
+
+ private:
+  const Correlation& g;
+  One* windows_;
+  int first_, last_;
 };
 
-// Fetches a thread's share of every stage, by asynchronous copies of whole chunks: channels and filters come in those.
+// Fetches a thread's share of every stage, by asynchronous copies of whole chunks, of the same filters and the same
+// channels of the same tap in each: channels and filters come in chunks.
 template <typename Stage>
 class WeightFetcher {
   using T = typename Stage::T;
   static constexpr int kLength = kChunk / sizeof(T);
 
  public:
-  __device__ WeightFetcher(const WeightGeometry& geometry, const T* dy, const T* x, int filter, int element,
-                           int first_pixel, int last_pixel)
-      : of_(geometry),
-        at_(geometry.g, element + x_column()),
-        x_(x + at_.c),
-        dy_(dy + int64_t{first_pixel + dy_row()} * geometry.g.filters + filter + dy_column()),
-        pixel_(first_pixel + x_row()),
-        dy_left_(filter + dy_column() < geometry.g.filters ? last_pixel - first_pixel - dy_row() : 0),
-        x_left_(element + x_column() < geometry.g.window() ? last_pixel - first_pixel - x_row() : 0) {}
+  using Windows = PixelWindows<Stage::kPixels, kLength>;
+
+  __device__ WeightFetcher(const Correlation& geometry, const Windows& windows, const T* dy, const T* x, int filter,
+                           int element, int first_pixel, int last_pixel)
+      : g(geometry),
+        windows_(windows),
+        dy_(dy + int64_t{first_pixel + dy_row()} * g.filters + filter + dy_column()),
+        dy_left_(filter + dy_column() < g.filters ? last_pixel - first_pixel - dy_row() : 0),
+        pixel_(x_row()) {
+    const int e = element + x_column(), tap = e / g.c;
+    tap_ = e < g.window() ? 1u << tap : 0;
+    x_ = ptx::kept(x + (tap / g.s * g.w + tap % g.s) * g.c + e % g.c);
+  }
 
   // Starts the copies of the next stage.
   __device__ void operator()(Stage& stage) {
     const T* dy = dy_;
 #pragma unroll
-    for (int i = 0; i < kPixels; i += kDyApart, dy = ptx::kept(dy + int64_t{kDyApart} * of_.g.filters))
+    for (int i = 0; i < kPixels; i += kDyApart, dy = ptx::kept(dy + int64_t{kDyApart} * g.filters))
       ptx::cp_async<kChunk>(&stage.dy[i][0] + dy_place_, dy, i < dy_left_ ? kChunk : 0);
 #pragma unroll
     for (int i = 0; i < kPixels; i += kXApart) {
-      const int pixel = of_.pixel_of_x(pixel_ + i, at_);
-      const bool exists = pixel >= 0 && i < x_left_;
-      ptx::cp_async<kChunk>(&stage.x[i][0] + x_place_, x_ + int64_t{pixel} * of_.g.c, exists ? kChunk : 0);
+      const auto window = windows_[pixel_ + i];
+      ptx::cp_async<kChunk>(&stage.x[i][0] + x_place_, x_ + int64_t{window.chunk} * kLength,
+                            window.taps & tap_ ? kChunk : 0);
     }
-    dy_ += int64_t{kPixels} * of_.g.filters;
-    pixel_ += kPixels, dy_left_ -= kPixels, x_left_ -= kPixels;
+    dy_ += int64_t{kPixels} * g.filters, dy_left_ -= kPixels;
+    pixel_ = (pixel_ + kPixels) % Windows::kCount;
   }
 
  private:
@@ -117,18 +133,20 @@ class WeightFetcher {
   __device__ static int x_row() { return threadIdx.x / kXAcross; }
   __device__ static int x_column() { return threadIdx.x % kXAcross * kLength; }
 
-  const WeightGeometry& of_;
-  Element at_;
-  const T *x_, *dy_;
-  int pixel_, dy_left_, x_left_;  // pixels that are left; none where there is no such filter or element
+  const Correlation& g;
+  const Windows& windows_;
+  const T *dy_, *x_;  // x_: where the chunk of a window would be that begins with x
+  int dy_left_;       // pixels; none where there is no such filter
+  unsigned pixel_;    // among the windows
+  uint32_t tap_;      // its bit; 0 where there is no such element
   int dy_place_ = ptx::kept(dy_row() * (Stage::kFilters + kPad) + dy_column());
   int x_place_ = ptx::kept(x_row() * (Stage::kWindow + kPad) + x_column());
 };
 
 // Reads the operands of one step, 32 bytes of pixels, at `pixel` of a stage: bf16 as ldmatrix transposes it. Of f32, a
-// lane reads a chunk of a pixel at once: of 32 neighbours, four elements for four groups of eight rows or columns. Chunk
-// g / 2 + g % 2 * 4 goes to lane group g, so that eight lanes meet no bank twice, and what a row of sums stores at once
-// lies side by side.
+// lane reads a chunk of a pixel at once: of 32 neighbours, four elements for four groups of eight rows or columns.
+// Chunk g / 2 + g % 2 * 4 goes to lane group g, so that eight lanes meet no bank twice, and what a row of sums stores
+// at once lies side by side.
 template <typename Stage>
 class StageReader {
   using T = typename Stage::T;
@@ -253,29 +271,36 @@ __device__ void store_sums(float* to, const float (&sums)[kHigh][kWide][4], cons
 template <typename Precision, int kFilters, int kWindow>
 __global__ void __launch_bounds__(kThreads, kFilters* kWindow > 128 * 128 ? 1 : 2)
     conv2d_weight_mma_kernel(float* __restrict__ partials, const typename Precision::Element* __restrict__ dy,
-                             const typename Precision::Element* __restrict__ x, WeightGeometry of, int pixels_a_split) {
+                             const typename Precision::Element* __restrict__ x, Correlation g, int pixels_a_split) {
   using Ring = Stage<typename Precision::Element, kFilters, kWindow>;
+  using Fetcher = WeightFetcher<Ring>;
+  using Windows = typename Fetcher::Windows;
   Ring* ring = dynamic_shared<Ring>();
-  const int across = (of.g.window() + kWindow - 1) / kWindow;
+  const int across = (g.window() + kWindow - 1) / kWindow;
   const int filter = blockIdx.x / across * kFilters, element = blockIdx.x % across * kWindow;
-  const int first = blockIdx.y * pixels_a_split, last = min(first + pixels_a_split, of.g.pixels());
-  const int stages = (last - first + Ring::kPixels - 1) / Ring::kPixels;
-  WeightFetcher<Ring> fetch(of, dy, x, filter, element, first, last);
+  const int first = blockIdx.y * pixels_a_split, last = min(first + pixels_a_split, g.pixels());
+  const unsigned stages = (last - first + Ring::kPixels - 1) / Ring::kPixels;
+  const Windows windows(reinterpret_cast<std::byte*>(ring + Ring::kStages), g, first, last);
+  Fetcher fetch(g, windows, dy, x, filter, element, first, last);
+  windows.find(0);
+  __syncthreads();
   for (int i = 0; i < Ring::kStages - 1; ++i) {
-    if (i < stages) fetch(ring[i]);
+    fetch(ring[i]);
     ptx::cp_async_commit();
   }
   const StageReader<Ring> read;
   float sums[Ring::kHigh][Ring::kWide][4] = {};
-  for (int i = 0; i < stages; ++i) {
-    ptx::cp_async_wait<Ring::kStages - 2>();
-    __syncthreads();  // stage i has come for everybody, and everybody is done with stage i - 1
-    const int next = i + Ring::kStages - 1;
-    if (next < stages) fetch(ring[next % Ring::kStages]);
-    ptx::cp_async_commit();
-    multiply<Precision>(sums, read, ring[i % Ring::kStages]);
+  for (unsigned i = 0; i < stages;) {
+    windows.find((i + Windows::kStages) * Ring::kPixels);
+    do {
+      ptx::cp_async_wait<Ring::kStages - 2>();
+      __syncthreads();  // stage i has come for everybody, and everybody is done with stage i - 1
+      fetch(ring[(i + Ring::kStages - 1) % Ring::kStages]);
+      ptx::cp_async_commit();
+      multiply<Precision>(sums, read, ring[i % Ring::kStages]);
+    } while (++i < stages && i % Windows::kStages != 0);
   }
-  store_sums<Ring>(partials + int64_t{blockIdx.y} * of.g.filters * of.g.window(), sums, of.g, filter, element);
+  store_sums<Ring>(partials + int64_t{blockIdx.y} * g.filters * g.window(), sums, g, filter, element);
 }
 
 constexpr int kManyBlocks = 256, kFewestPixels = 512;  // blocks to aim at; shorter splits do not pay
@@ -302,7 +327,8 @@ void weight_gradient_tiles(const NarrowerGradient& to, const Tensor& dy, const T
   const int64_t count = int64_t{g.filters} * g.window();
   const Tensor partials({splits, count}, Dtype::f32, dy.device());
   launch(conv2d_weight_mma_kernel<Precision, kFilters, kWindow>, dim3(tiles, splits), kThreads,
-         Ring::kStages * sizeof(Ring), mutable_data<float>(partials), data<T>(dy), data<T>(x), WeightGeometry(g), each);
+         Ring::kStages * sizeof(Ring) + WeightFetcher<Ring>::Windows::kBytes, mutable_data<float>(partials),
+         data<T>(dy), data<T>(x), g, each);
   if (g.c == to.c && g.filters == to.filters) return add_partials(to.to, data<float>(partials), splits, count);
   add_partials(to, data<float>(partials), splits, count);
 }

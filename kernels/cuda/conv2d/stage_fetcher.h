@@ -32,7 +32,16 @@ struct Window {
     return exists && static_cast<unsigned>(h + r) < static_cast<unsigned>(g.h) &&
            static_cast<unsigned>(w + s) < static_cast<unsigned>(g.w);
   }
-  __device__ int64_t offset(const Correlation& g) const { return ((int64_t{image} * g.h + h) * g.w + w) * g.c; }
+  // The taps that lie inside the picture, a bit each.
+  __device__ uint32_t taps_inside(const Correlation& g) const {
+    uint32_t taps = 0;
+    for (int r = 0; r < g.r; ++r)
+      for (int s = 0; s < g.s; ++s) taps |= static_cast<uint32_t>(sees(g, r, s)) << (r * g.s + s);
+    return taps;
+  }
+  // The number of its first pixel, which may lie outside.
+  __device__ int first_pixel(const Correlation& g) const { return (image * g.h + h) * g.w + w; }
+  __device__ int64_t offset(const Correlation& g) const { return int64_t{first_pixel(g)} * g.c; }
 };
 
 // Fetches a thread's share of every stage, by asynchronous copies of whole chunks. A stage is 64 bytes of channels of
@@ -63,7 +72,7 @@ class ChunkFetcher {
     for (int i = 0; i < kPixels; ++i) {
       const Window window(g, row + i * kRowsAtOnce);
       window_[i] = ptx::kept(x_ + window.offset(g));
-      inside_[i / 2] |= taps_inside(window) << i % 2 * kMostTaps;
+      inside_[i / 2] |= window.taps_inside(g) << i % 2 * kMostTaps;
     }
     filter_ = weight + int64_t{column} * g.window() + tap * g.c + channel_;
     filters_left_ = g.filters - column;
@@ -87,13 +96,6 @@ class ChunkFetcher {
   static constexpr int kPixels = Tile::kRows / kRowsAtOnce, kFilters = (Tile::kColumns + kRowsAtOnce - 1) / kRowsAtOnce;
 
   __device__ static int own_filter() { return kRowsAtOnce > Tile::kColumns ? threadIdx.x / kChunks : 0; }
-
-  __device__ uint32_t taps_inside(const Window& window) const {
-    uint32_t taps = 0;
-    for (int r = 0; r < g.r; ++r)
-      for (int s = 0; s < g.s; ++s) taps |= static_cast<uint32_t>(window.sees(g, r, s)) << (r * g.s + s);
-    return taps;
-  }
 
   // To the next tap; behind the last one to the first, of the next channels.
   __device__ void go_on() {

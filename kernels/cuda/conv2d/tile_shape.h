@@ -4,7 +4,8 @@
 namespace stipple::cuda::mma {
 
 // What a block of mma.cu computes: kRows pixels x kColumns filters, of which each of its warps keeps kOwnRows x
-// kOwnColumns; a multiprocessor has the registers for kBlocks of them at once (an A100's shared memory for one less of the narrow).
+// kOwnColumns; a multiprocessor has the registers for kBlocks of them at once (an A100's shared memory for one less of
+// the narrow).
 template <typename P, int kRowsOfTile, int kColumnsOfTile, int kOwnRows, int kOwnColumns, int kBlocksAtOnce>
 struct TileShape {
   using Precision = P;
