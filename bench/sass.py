@@ -52,7 +52,8 @@ def branch_target(instruction: str) -> int | None:
 
 
 def is_essential(instruction: str) -> bool:
-    return opcode(instruction).startswith(("HMMA", "HGMMA", "IMMA", "LD", "ST", "BAR"))
+    name = opcode(instruction)  # LDC reads a constant
+    return name.startswith(("HMMA", "HGMMA", "IMMA", "LD", "ST", "BAR")) and not name.startswith("LDC")
 
 
 def opcode(instruction: str) -> str:

@@ -26,47 +26,50 @@ class PixelFetcher {
         x_(x),
         place_(ptx::kept(chunk_offset(threadIdx.x / kChunks, threadIdx.x % kChunks))),
         row_(row + threadIdx.x / kChunks),
-        column_(column + threadIdx.x / kChunks),
-        channel_(stage * kDepth + threadIdx.x % kChunks * kLength),
-        filter_(ptx::kept(weight + int64_t{column_} * g.c)) {
+        channel_(stage * kDepth + threadIdx.x % kChunks * kLength) {
+    column += threadIdx.x / kChunks;
+    pixels_left_ = g.pixels() - row_, filters_left_ = g.filters - column;
+#pragma unroll
+    for (int i = 0; i < kFilters; ++i) filter_[i] = ptx::kept(weight + int64_t{column + i * kRowsAtOnce} * g.c);
     enter();
   }
 
   // Starts the copies of the next stage.
   __device__ void operator()(std::byte* a, std::byte* b) {
     if (static_cast<unsigned>(channel_ - x_.a_channels) < kDepth) enter();
-    const bool inside = channel_ < g.c;
+    if (channel_ >= g.c) pixels_left_ = filters_left_ = 0;
 #pragma unroll
-    for (int i = 0; i < Tile::kRows / kRowsAtOnce; ++i)
-      ptx::cp_async<kChunk>(a + place_ + i * kRowsAtOnce * kRowBytes, pixel_ + channel_ + i * kRowsAtOnce * stride_,
-                            inside && row_ + i * kRowsAtOnce < g.pixels() ? kChunk : 0);
+    for (int i = 0; i < kPixels; ++i)
+      ptx::cp_async<kChunk>(a + place_ + i * kRowsAtOnce * kRowBytes, pixel_[i] + channel_,
+                            i * kRowsAtOnce < pixels_left_ ? kChunk : 0);
 #pragma unroll
-    for (int i = 0; i < (Tile::kColumns + kRowsAtOnce - 1) / kRowsAtOnce && own_filter() < Tile::kColumns; ++i)
-      ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes, filter_ + channel_ + i * kRowsAtOnce * g.c,
-                            inside && column_ + i * kRowsAtOnce < g.filters ? kChunk : 0);
+    for (int i = 0; i < kFilters && own_filter() < Tile::kColumns; ++i)
+      ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes, filter_[i] + channel_,
+                            i * kRowsAtOnce < filters_left_ ? kChunk : 0);
     channel_ += kDepth;
   }
 
  private:
   static constexpr int kLength = kChunk / sizeof(T), kDepth = kRowBytes / sizeof(T);
+  static constexpr int kPixels = Tile::kRows / kRowsAtOnce, kFilters = (Tile::kColumns + kRowsAtOnce - 1) / kRowsAtOnce;
 
   __device__ static int own_filter() { return kRowsAtOnce > Tile::kColumns ? threadIdx.x / kChunks : 0; }
 
   // The tensor that holds the channel it has reached.
   __device__ void enter() {
     const auto column = x_.column(channel_);
-    stride_ = column.stride;
-    pixel_ = ptx::kept(column(row_) - channel_);
+#pragma unroll
+    for (int i = 0; i < kPixels; ++i) pixel_[i] = ptx::kept(column(row_ + i * kRowsAtOnce) - channel_);
   }
 
   const Correlation& g;
   const Joined<const T>& x_;
-  int place_;         // of its chunk in a tile
-  int row_, column_;  // its first pixel and filter,
-  int channel_;       // and the channel it has reached
-  const T* filter_;
-  const T* pixel_;  // less the channels of the tensor before: a channel's place is one addition
-  int stride_;      // of that tensor's pixels
+  int place_;                       // of its chunk in a tile
+  int row_;                         // its first pixel,
+  int channel_;                     // and the channel it has reached
+  int pixels_left_, filters_left_;  // from its first on; none behind the last channel
+  const T* pixel_[kPixels];         // less the channels of the tensor before: a channel's place is one addition
+  const T* filter_[kFilters];
 };
 
 }  // namespace stipple::cuda::mma

@@ -66,6 +66,7 @@ class ChunkFetcher {
     row += threadIdx.x / kChunks, column += threadIdx.x / kChunks;
     tap_ = 1u << tap;
     channel_ = stage / taps * kDepth + threadIdx.x % kChunks * (kChunk / static_cast<int>(sizeof(T)));
+    end_ = 1u << g.r * g.s;
     for (int r = 1; r <= g.r; ++r) row_begins_ |= 1u << (r * g.s);
     along_window_ = (tap / max(1, g.s) * g.w + tap % max(1, g.s)) * g.c + channel_;
 #pragma unroll
@@ -74,7 +75,10 @@ class ChunkFetcher {
       window_[i] = ptx::kept(x_ + window.offset(g));
       inside_[i / 2] |= window.taps_inside(g) << i % 2 * kMostTaps;
     }
-    filter_ = weight + int64_t{column} * g.window() + tap * g.c + channel_;
+    along_filter_ = tap * g.c + channel_;
+#pragma unroll
+    for (int i = 0; i < kFilters; ++i)
+      filter_[i] = ptx::kept(weight + int64_t{column + i * kRowsAtOnce} * g.window());
     filters_left_ = g.filters - column;
     end_if_done();
   }
@@ -87,7 +91,7 @@ class ChunkFetcher {
                                                 inside_[i / 2] & tap_ << i % 2 * kMostTaps ? kChunk : 0);
 #pragma unroll
     for (int i = 0; i < kFilters && own_filter() < Tile::kColumns; ++i)
-      ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes, filter_ + i * kRowsAtOnce * g.window(),
+      ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes, filter_[i] + along_filter_,
                             i * kRowsAtOnce < filters_left_ ? kChunk : 0);
     go_on();
   }
@@ -99,11 +103,11 @@ class ChunkFetcher {
 
   // To the next tap; behind the last one to the first, of the next channels.
   __device__ void go_on() {
-    tap_ <<= 1, along_window_ += g.c, filter_ += g.c;
+    tap_ <<= 1, along_window_ += g.c, along_filter_ += g.c;
     if (tap_ & row_begins_) along_window_ += (g.w - g.s) * g.c;
-    if (tap_ >> g.r * g.s == 0) return;
+    if (!(tap_ & end_)) return;
     tap_ = 1, channel_ += kDepth;
-    along_window_ += kDepth - g.r * g.w * g.c, filter_ += kDepth - g.window();
+    along_window_ += kDepth - g.r * g.w * g.c, along_filter_ += kDepth - g.window();
     end_if_done();
   }
   // Behind the last channel nothing is inside.
@@ -119,11 +123,11 @@ class ChunkFetcher {
   int place_;                          // of its chunk in a tile
   uint32_t tap_;                       // the bit of the tap it has reached,
   int channel_;                        // and the channel
-  int along_window_;                   // elements from where it begins
-  uint32_t row_begins_ = 0;            // the taps with which rows of the window begin, and the one behind the last
+  int along_window_, along_filter_;    // elements from where they begin
+  uint32_t end_, row_begins_ = 0;      // the one behind the last tap, and the taps with which rows of the window begin, and the one behind the last
   const T* window_[kPixels];           // may begin outside the picture: nothing is read there
   uint32_t inside_[kPixels / 2] = {};  // a bit a tap, two pixels in one
-  const T* filter_;                    // where it has reached the first of its filters
+  const T* filter_[kFilters];
   int filters_left_;
 };
 
