@@ -1,10 +1,14 @@
 """The machine code of our default CUDA kernels, beside what Triton makes of the same operations. No GPU is needed.
 
-    ./run build cuda && python bench/machine_code.py [--build build/cuda]
+    ./run build cuda && python bench/machine_code.py [--build build/cuda | --search]
 
-For the kernels on tensor cores: registers and the instructions of a pass through the main loop (sass.py). Fails where one of them keeps more
-than four registers on the stack, or where a kernel that should read or copy 16 bytes at once does not. (Spilled
-registers are an error of the build already.) With Triton installed (it comes with PyTorch), its kernels follow.
+For the kernels on tensor cores: registers and the instructions of a pass through the main loop (sass.py). Fails where one
+of them keeps more than four registers on the stack, or where a kernel that should read or copy 16 bytes at once does not.
+(Spilled registers are an error of the build already.) With Triton installed (it comes with PyTorch), its kernels follow, in
+their best blocks (triton_blocks.py), of which --search finds others.
+
+The last column counts needed tensor-core instructions only: in some blocks Triton's warps repeat products of other warps.
+Ours repeat none; the few of query_gradient_kernel that sum rows of P and dS count as needed.
 """
 
 import argparse
@@ -41,16 +45,17 @@ def group(instruction: str) -> str:
     return next(g for g, beginnings in GROUPS.items() if name.startswith(beginnings))
 
 
-def row(kernel: sass.Kernel, name: str) -> str:
+def row(kernel: sass.Kernel, name: str, needed: float | None = None) -> str:
     loop = kernel.main_loop()
     counts = [sum(group(i) == g for i in loop) for g in GROUPS]
-    share = f"{counts[0] / len(loop):.3f}" if loop else "-"
-    cells = [name, kernel.architecture, kernel.registers, kernel.stack, len(loop), *counts, share]
+    shares = [f"{count / len(loop):.3f}" if loop else "-" for count in (counts[0], needed or counts[0])]
+    cells = [name, kernel.architecture, kernel.registers, kernel.stack, len(loop), *counts, *shares]
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
 def header() -> str:
-    columns = ["kernel", "for", "registers", "bytes of stack", "main loop", *GROUPS, "tensor core / all"]
+    shares = ["tensor core / all", "needed / all"]
+    columns = ["kernel", "for", "registers", "bytes of stack", "main loop", *GROUPS, *shares]
     return "| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns)
 
 
@@ -71,52 +76,31 @@ def ours(build: Path, architecture: str) -> list[sass.Kernel]:
     return [kernel for file in files for kernel in sass.kernels(file, architecture)]
 
 
-def triton_rows(architecture: int) -> list[str]:
+def triton_rows() -> list[str]:
     try:
-        import triton_kernels as triton
+        import triton_blocks as triton
     except ImportError:
         return []
-    conv = {"R": 3, "S": 3, "PIXELS": 128, "FILTERS": 128}
-    weight = {"R": 3, "S": 3, "FILTERS": 128, "WINDOW": 128}
-    head = {"WIDTH": 64, "QUERIES": 64, "KEYS": 64}
-    staying_queries, staying_keys = head | {"KEYS": 32}, head | {"QUERIES": 32}
-    # Of several blocks those with the largest shares: width, queries, keys, warps, stages.
-    key_blocks = [(16, 64, 64, 4, 2), (64, 64, 64, 4, 2), (128, 32, 64, 8, 2), (256, 16, 64, 8, 1)]
-    query_blocks = [(64, 64, 64, 4, 2), (128, 64, 32, 8, 2), (256, 64, 16, 8, 2)]
     rows = []
-    for element, precision, depth in [("bf16", "tf32", 32), ("fp32", "tf32", 16), ("fp32", "tf32x3", 16)]:
-        label = element if element == "bf16" else precision
-        made = [
-            (f"Triton conv2d {label}, depth {depth}", triton.conv2d, 8, 4, conv | {"DEPTH": depth}),
-            (f"Triton conv2d {label}, depth {2 * depth}", triton.conv2d, 8, 3, conv | {"DEPTH": 2 * depth}),
-            (f"Triton conv2d {label}, 64 filters", triton.conv2d, 4, 3, conv | {"FILTERS": 64, "DEPTH": 2 * depth}),
-            (f"Triton conv2d {label}, 32 filters", triton.conv2d, 4, 3, conv | {"FILTERS": 32, "DEPTH": 2 * depth}),
-            (f"Triton conv2d {label}, 1x1", triton.conv2d, 8, 3, conv | {"R": 1, "S": 1, "DEPTH": 2 * depth}),
-            (f"Triton conv2d_weight {label}, depth {depth}", triton.conv2d_weight, 8, 4, weight | {"DEPTH": depth}),
-            (f"Triton attention {label}, heads of 64", triton.attention, 4, 3, head),
-            (f"Triton dq {label}, heads of 64", triton.attention_query_gradient, 4, 2, staying_queries),
-            (f"Triton dk, dv {label}, heads of 64", triton.attention_key_gradients, 4, 2, staying_keys),
-        ]
-        if precision != "tf32x3":  # wider heads, in blocks of few registers
-            made += [(f"Triton attention {label}, heads of {width}", triton.attention, 8, 2, head | {"WIDTH": width, "KEYS": keys})
-                     for width, keys in [(128, 64), (256, 32)]]  # fmt: skip
-            for gradient, kernel, blocks in [("dk, dv", triton.attention_key_gradients, key_blocks),
-                                             ("dq", triton.attention_query_gradient, query_blocks)]:  # fmt: skip
-                made += [(f"Triton {gradient} {label}, heads of {width}, {queries} queries x {keys} keys", kernel, warps, stages,
-                          {"WIDTH": width, "QUERIES": queries, "KEYS": keys})
-                         for width, queries, keys, warps, stages in blocks]  # fmt: skip
-        for name, kernel, warps, stages, constants in made:
-            file = triton.compiled(kernel, element, architecture, warps, stages, PRECISION=precision, **constants)
-            rows += [row(k, name) for k in sass.kernels(file, f"sm_{architecture}")]
+    for (operation, precision, size), block in triton.BEST.items():
+        kernel, _ = triton.compiled(operation, precision, size, block)
+        name = f"Triton {triton.described(operation, precision, size, block)}"
+        rows.append(row(kernel, name, triton.needed(operation, precision, size, block)))
     return rows
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--build", type=Path, default=Path("build/cuda"), help="where ./run build cuda built")
+    arguments.add_argument("--search", action="store_true", help="look for Triton's best blocks instead (20 minutes)")
     given = arguments.parse_args()
     if not sass.find_tool("cuobjdump"):
         print("machine_code: cuobjdump is not here (CUDA toolkit, or Triton): the machine code is not looked at")
+        return
+    if given.search:
+        import triton_blocks
+
+        triton_blocks.search()
         return
     found, names = [], ""
     print(header())
@@ -128,8 +112,7 @@ def main() -> None:
             found += faults(kernel)
             names += kernel.name + "\n"
     found += [f"there is no kernel like {pattern}" for pattern in WIDE if not re.search(pattern, names)]
-    # On sm_90 Triton takes Hopper's wgmma, which ours do not yet: a table of mma.sync compares on sm_80.
-    print("\n".join(triton_rows(80)))
+    print("\n".join(triton_rows()))
     for fault in found:
         print("machine_code:", fault, file=sys.stderr)
     sys.exit(1 if found else 0)
