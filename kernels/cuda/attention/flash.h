@@ -59,7 +59,7 @@ class PassingFetcher {
   __device__ void fetch_first(const Passing& to, int i) const { fetch_(to.first(i)); }
   __device__ void fetch_second(const Passing& to, int i) {
     fetch_(to.second(i), away_);
-    fetch_.go_down(Passing::kTokens);
+    fetch_.go_down();
   }
   // Rounds what this thread has copied, when that has come and before the others learn of it.
   __device__ void round(const Passing& to, int i) const {

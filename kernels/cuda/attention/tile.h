@@ -77,17 +77,20 @@ struct HeadRows {
 template <typename Rows, int kRows, int kThreads>
 class TileFetcher {
   using T = typename Rows::T;
-  static constexpr int kApart = kThreads / Rows::kChunks;
+  static constexpr int kApart = kThreads / Rows::kChunks, kCopies = kRows > kApart ? kRows / kApart : 1;
+  static constexpr bool kFew = kCopies <= 4;  // places of so few are kept
   static_assert(kThreads % Rows::kChunks == 0 && (kRows % kApart == 0 || kApart % kRows == 0));
 
  public:
   __device__ TileFetcher(const HeadRows<const T>& from, int token)
       : own_(row(), number()),
-        stride_(from.stride),
+        step_(ptx::kept(from.stride * (kRows / kCopies))),
         tokens_(from.tokens - token - row()),
         columns_(from.width - number() * Rows::kLength),
         source_(from.row(token + row()) + number() * Rows::kLength) {
     go_along(0);
+#pragma unroll
+    for (int i = 0; kFew && i < kCopies; ++i) offsets_[i] = ptx::kept(i * step_);
   }
 
   // Starts the copies; of another tensor of the same shape, so many elements away, too.
@@ -95,8 +98,9 @@ class TileFetcher {
     if (kApart > kRows && row() >= kRows) return;
     const T* source = source_ + away;
 #pragma unroll
-    for (int i = 0; i < kRows; i += kApart, source = ptx::kept(source + int64_t{stride_} * kApart))
-      ptx::cp_async<kChunkBytes>(own_(to, i, 0), source, i < tokens_ ? kChunkBytes : 0);
+    for (int i = 0; i < kCopies; ++i)
+      ptx::cp_async<kChunkBytes>(own_(to, i * kApart, 0), source + (kFew ? offsets_[i] : i * step_),
+                                 i * kApart < tokens_ ? kChunkBytes : 0);
   }
   // Calls f(chunk) for all this thread has copied.
   template <typename F>
@@ -105,7 +109,7 @@ class TileFetcher {
 #pragma unroll
     for (int i = 0; i < kRows; i += kApart) f(own_(to, i, 0));
   }
-  __device__ void go_down(int tokens) { tokens_ -= tokens, source_ += int64_t{stride_} * tokens; }
+  __device__ void go_down() { tokens_ -= kRows, source_ += int64_t{step_} * kCopies; }  // to the next tile
   __device__ void go_along(int columns) {
     columns_ -= columns, source_ += columns;
     if (columns_ <= 0) tokens_ = 0;
@@ -116,7 +120,8 @@ class TileFetcher {
   __device__ static int number() { return threadIdx.x % Rows::kChunks; }
 
   OwnChunk<Rows> own_;
-  int stride_, tokens_, columns_;  // what is left of both
+  int step_, offsets_[kFew ? kCopies : 1];  // elements from copy to copy, and from the first
+  int tokens_, columns_;                    // what is left of both
   const T* source_;
 };
 

@@ -51,7 +51,7 @@ class Operand {
   // Starts the copies of the next stage.
   __device__ void fetch(std::byte* to) {
     fetch_(Rows{to});
-    kAlong ? fetch_.go_along(kDeep) : fetch_.go_down(kDeep);
+    kAlong ? fetch_.go_along(kDeep) : fetch_.go_down();
   }
   // Rounds what this thread has copied, when it has come.
   template <typename Precision>
