@@ -77,8 +77,7 @@ class ChunkFetcher {
     }
     along_filter_ = tap * g.c + channel_;
 #pragma unroll
-    for (int i = 0; i < kFilters; ++i)
-      filter_[i] = ptx::kept(weight + int64_t{column + i * kRowsAtOnce} * g.window());
+    for (int i = 0; i < kFilters; ++i) filter_[i] = ptx::kept(weight + int64_t{column + i * kRowsAtOnce} * g.window());
     filters_left_ = g.filters - column;
     end_if_done();
   }
@@ -124,7 +123,7 @@ class ChunkFetcher {
   uint32_t tap_;                       // the bit of the tap it has reached,
   int channel_;                        // and the channel
   int along_window_, along_filter_;    // elements from where they begin
-  uint32_t end_, row_begins_ = 0;      // the one behind the last tap, and the taps with which rows of the window begin, and the one behind the last
+  uint32_t end_, row_begins_ = 0;      // the one behind the last tap, and all with which rows of the window begin
   const T* window_[kPixels];           // may begin outside the picture: nothing is read there
   uint32_t inside_[kPixels / 2] = {};  // a bit a tap, two pixels in one
   const T* filter_[kFilters];
