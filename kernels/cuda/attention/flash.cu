@@ -16,9 +16,9 @@
 //         channels in shared memory.
 // Counted 100 % of ideal sectors and wavefronts, 2.5x compulsory traffic at 256 tokens (`stipple profile`). Two blocks
 //         a multiprocessor by registers, without spills; one by an A100's shared memory for rows of 1024 bytes. Of
-//         the main loop's instructions at 64, 128 and 256 channels, tensor cores have .20, .28, .32 in bf16 and .21,
-//         .24, .25 in tf32 (`./run machine-code`; without the rescaling, which is rare: with it .18, .25, .24 and .20,
-//         .21, .20).
+//         the main loop's instructions at 64, 128 and 256 channels, tensor cores have .20, .30, .33 in bf16 and .22,
+//         .25, .26 in tf32 (`./run machine-code`; without the rescaling, which is rare: with it .18, .26, .25 and .21,
+//         .22, .20).
 // Tried   one head of 8 a block in bf16: half of every sector for nothing, 4.8x compulsory traffic. No count of blocks
 //         in the launch bounds: ptxas aims at four and spills. Places worked out where they are needed: .07 instead of
 //         .18; even those worked out before, the compiler works out again unless told not to (ptx::kept), and so it

@@ -15,7 +15,7 @@
 // Counted 100 % of ideal sectors and wavefronts; dy is read twice by the first kernel (`stipple profile`). Two blocks a
 //         multiprocessor by registers, without spills; one by an A100's shared memory from rows of 512 bytes on (dk and
 //         dv of bf16: of 1024). Of the main loops' instructions at 64, 128 and 256 channels, tensor cores have .30,
-//         .36, .24 (dk, dv) and .24, .32, .34 (dq) in bf16, .28, .30, .25 and .26, .28, .22 in tf32 (`./run
+//         .35, .24 (dk, dv) and .28, .33, .35 (dq) in bf16, .28, .30, .25 and .27, .28, .22 in tf32 (`./run
 //         machine-code`).
 // Tried   delta = dy y alone: where values have a mean of ten times their deviation, gradients of key biases are twelve
 //         times as far from zero. dp added to -delta, which so comes off for nothing (12 of dq's 212 instructions): dP

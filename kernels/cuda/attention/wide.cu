@@ -14,7 +14,7 @@
 // Costs   S (and dP) in f32, P (and dS) in the tensors' dtype are written once and read once or twice: 512 channels a
 //         head make 128 multiply-adds of every element of S in memory, 8 channels only two.
 // Counted 100 % of ideal sectors and wavefronts (133 % where dk and dv of f32 leave), 3.4x compulsory traffic at 256
-//         tokens of 512 channels. Tensor cores: .28 to .29 of the main loop in bf16, .23 in f32; in tf32 .20, and .17
+//         tokens of 512 channels. Tensor cores: .27 to .28 of the main loop in bf16, .22 in f32; in tf32 .20, and .16
 //         where both operands' depth runs down their columns.
 // Tried   f32 read element by element, and places worked out where they are needed: half of those shares. No count of
 //         blocks in the launch bounds: ptxas aims at five for sm_90a and spills. Not tried: softmax in the first
