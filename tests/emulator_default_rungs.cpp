@@ -54,12 +54,13 @@ TEST_CASE("the default rungs fetch whole sectors, and meet no bank twice", "[emu
   check_requests({.inputs = {normal({1, 16, 16, 64}), normal({64, 3, 3, 64}), parameter({64})}, .call = convolution});
   {
     const RungGuard guard("CONV2D_TILES", "widest");
-    check_requests(
-        {.inputs = {normal({1, 16, 16, 64}), normal({128, 3, 3, 64}), parameter({128})}, .call = convolution});
+    for (const int64_t filters : {32, 64, 128})
+      check_requests({.inputs = {normal({1, 16, 16, 64}), normal({filters, 3, 3, 64}), parameter({filters})},
+                      .call = convolution});
   }
-  const Shape tokens{1, 128, 64};
-  for (const int heads : {2, 8}) {
-    const auto of_heads = [=](auto& v) { return attention(v[0], v[1], v[2], heads); };
+  for (const auto& [heads, width] : {std::pair{8, 8}, {2, 32}, {1, 64}, {1, 128}, {1, 256}}) {
+    const Shape tokens{1, 128, heads * width};
+    const auto of_heads = [heads = heads](auto& v) { return attention(v[0], v[1], v[2], heads); };
     check_requests({.inputs = {normal(tokens), normal(tokens), normal(tokens)}, .call = of_heads});
   }
   const auto normed = [](auto& v) { return group_norm(v[0], v[1], v[2], {.groups = 32, .eps = 1e-5, .silu = true}); };

@@ -146,11 +146,11 @@ __device__ void fetch_staying(const typename Blocking::Rows& to, const HeadRows<
   }
 }
 
-// Columns from `column` on of the rows that stay, back to memory; kColumns of them lie at the same place in the tile.
-template <typename Blocking, int kColumns, typename T>
-__device__ void store_staying(const HeadRows<T>& to, const typename Blocking::Rows& from, int token, int column) {
+// The rows that stay, back to memory.
+template <typename Blocking, typename T>
+__device__ void store_staying(const HeadRows<T>& to, const typename Blocking::Rows& from, int token) {
   if constexpr (Blocking::kHeads == 1) {
-    store<Blocking::kStaying, kColumns, Blocking::kThreads>(to, from, token, column);
+    store<Blocking::kStaying, Blocking::kThreads>(to, from, token);
   } else {
     for (int i = threadIdx.x; i < Blocking::kStaying; i += Blocking::kThreads) {
       const int head = i % 2, t = i / 2, first = head * kChunkLength<T>;

@@ -16,6 +16,12 @@ void query_gradient(const Tensor& dq, const Tensor& numbers, const Tensor& dy, c
 void key_gradients(const Tensor& dk, const Tensor& dv, const Tensor& dy, const Tensor& q, const Tensor& k,
                    const Tensor& v, const Tensor& numbers, const AttentionExtents& e, bool tf32);
 
+constexpr int tokens_of_tile(int row_bytes) { return row_bytes <= 128 ? 64 : row_bytes <= 256 ? 32 : 16; }
+
+// The widest rows have one stage only: with two, a block would not fit the shared memory of small GPUs.
+template <typename Blocking>
+using Moving = Passing<Blocking, tokens_of_tile(Blocking::kRowBytes), Blocking::kRowBytes <= 512 ? 2 : 1>;
+
 // Ends the copies of the rows that stay; those of the first stage are under way where there are two stages.
 template <int kStages>
 __device__ void await_staying() {
@@ -110,5 +116,8 @@ class ScoreProducts {
   LeftRows<Precision, Rows, kMostKept> left_, left_of_dp_;
   float4* room_;  // this lane's
 };
+
+template <typename Blocking>
+using Products = ScoreProducts<Blocking, Moving<Blocking>::kTokens>;
 
 }  // namespace stipple::cuda::flash

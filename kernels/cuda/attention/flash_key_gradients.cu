@@ -5,15 +5,6 @@
 namespace stipple::cuda::flash {
 namespace {
 
-constexpr int tokens_of_tile(int row_bytes) { return row_bytes <= 128 ? 64 : row_bytes <= 256 ? 32 : 16; }
-
-// The widest rows have one stage only: with two, a block would not fit the shared memory of small GPUs.
-template <typename Blocking>
-using Moving = Passing<Blocking, tokens_of_tile(Blocking::kRowBytes), Blocking::kRowBytes <= 512 ? 2 : 1>;
-
-template <typename Blocking>
-using Products = ScoreProducts<Blocking, Moving<Blocking>::kTokens>;
-
 // Fetches the numbers of queries that go by, [head][token], for the heads that share a row, from the first queries on,
 // one query's a thread: zero where there is no query, whose q and dy are zero, too.
 template <typename Blocking>
@@ -104,12 +95,12 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
     multiply_columns(value_sums, scores, tile.second(i).from_column(column));
     multiply_columns(key_sums, dp, tile.first(i).from_column(column));
   });
-  __syncwarp();  // rows are read and written by their own warps only
+  __syncwarp();  // rows are read by the warps that write them now, of a pair before they swapped
   put_sums<Precision>(keys.from_column(column), Blocking::row(), key_sums, {problem.scale, problem.scale});
   put_sums<Precision>(values.from_column(column), Blocking::row(), value_sums, {1, 1});
   __syncthreads();
-  if (dk) store_staying<Blocking, Rows::kWidth>(place.key_rows(dk), keys, place.first, 0);
-  if (dv) store_staying<Blocking, Rows::kWidth>(place.key_rows(dv), values, place.first, 0);
+  if (dk) store_staying<Blocking>(place.key_rows(dk), keys, place.first);
+  if (dv) store_staying<Blocking>(place.key_rows(dv), values, place.first);
 }
 
 }  // namespace

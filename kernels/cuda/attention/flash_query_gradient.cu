@@ -5,15 +5,6 @@
 namespace stipple::cuda::flash {
 namespace {
 
-constexpr int tokens_of_tile(int row_bytes) { return row_bytes <= 128 ? 64 : row_bytes <= 256 ? 32 : 16; }
-
-// The widest rows have one stage only: with two, a block would not fit the shared memory of small GPUs.
-template <typename Blocking>
-using Moving = Passing<Blocking, tokens_of_tile(Blocking::kRowBytes), Blocking::kRowBytes <= 512 ? 2 : 1>;
-
-template <typename Blocking>
-using Products = ScoreProducts<Blocking, Moving<Blocking>::kTokens>;
-
 // The sum of dy y of each of the rows that stay, made by two or four lanes a row; heads of one token lie side by side
 // in memory.
 template <typename Blocking, typename T>
@@ -151,10 +142,10 @@ __global__ void __launch_bounds__(Blocking::kThreads, Blocking::kHeads == 1 && B
     rows.store_numbers(numbers + row_of_head, place.warp_token(), queries_of_head,
                        {multiply_columns.total_of_row(rest, 0), multiply_columns.total_of_row(rest, 1)});
   if (!dq) return;
-  __syncwarp();  // rows are read and written by their own warps only
+  __syncwarp();  // rows are read by the warps that write them now, of a pair before they swapped
   put_sums<Precision>(queries.from_column(Blocking::column()), Blocking::row(), sums, {problem.scale, problem.scale});
   __syncthreads();
-  store_staying<Blocking, Rows::kWidth>(place.query_rows(dq), queries, place.first, 0);
+  store_staying<Blocking>(place.query_rows(dq), queries, place.first);
 }
 
 }  // namespace

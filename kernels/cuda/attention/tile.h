@@ -125,13 +125,12 @@ class TileFetcher {
   const T* source_;
 };
 
-// Columns from `column` on of kRows tokens, back to memory; kColumns of them lie at the same place in the tile.
-template <int kRows, int kColumns, int kThreads, typename Rows, typename T>
-__device__ void store(const HeadRows<T>& to, const Rows& from, int token, int column) {
-  constexpr int kAcross = kColumns / Rows::kLength;
+// kRows tokens back to memory.
+template <int kRows, int kThreads, typename Rows, typename T>
+__device__ void store(const HeadRows<T>& to, const Rows& from, int token) {
 #pragma unroll
-  for (int i = threadIdx.x; i < kRows * kAcross; i += kThreads) {
-    const int row = i / kAcross, first = column + i % kAcross * Rows::kLength;
+  for (int i = threadIdx.x; i < kRows * Rows::kChunks; i += kThreads) {
+    const int row = i / Rows::kChunks, first = i % Rows::kChunks * Rows::kLength;
     if (token + row < to.tokens && first < to.width)
       store_vector(to.row(token + row) + first, load_vector<uint4>(from.element(row, first)));
   }

@@ -236,7 +236,7 @@ __global__ void __launch_bounds__(kProductThreads, 4)
   const Tile<Out, kSide> results{shared};
   put<kTransposed, Left, Right>(results, warp_first, sums);
   __syncthreads();
-  store<kSide, kSide, kProductThreads>(to[head].from_column(column), results, row, 0);
+  store<kSide, kProductThreads>(to[head].from_column(column), results, row);
 }
 
 template <typename Precision, Depth kLeft, Depth kRight, typename Out>

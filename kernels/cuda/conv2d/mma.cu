@@ -18,7 +18,8 @@
 
 // conv2d, rung mma: an implicit matrix product on tensor cores (sm_80 and up), for forward and input gradient.
 //
-// Idea    a block computes a tile of pixels x filters (tile_shape.h), 256 x 128, 64 or 32 where pixels are many. Depth,
+// Idea    a block computes a tile of pixels x filters (tile_shape.h), 256 x 128, 64 or 32 where pixels are many and
+//         numbers are not taken apart. Depth,
 //         which is the window, goes by in stages of 64 bytes a row, tap after tap of some channels; cp.async fetches
 //         three stages ahead of the one that is multiplied (stage_fetcher.h). A warp keeps up to 64 x 64 sums in
 //         registers: 32 products for 8 ldmatrix. They begin with the bias and leave through shared memory, in f32 (what
@@ -34,8 +35,8 @@
 // Measured on an H200, with tiles of 128 x 128 and channels before taps: 265 TFLOP/s in bf16 (64x32x32x128, k 128), 4.2
 //         TB/s from L2 (bench/results/gpu-h200-2026-11-26.md). As it stands here it has not been timed.
 // Counted in the widest tiles, tensor cores are .49 of the main loop's instructions in bf16 and .33 in tf32; for 64
-// filters
-//         .45, .31 and in f32 .24, for 32 .32, .22, .20; with 1x1 filters .48 and .33 (`./run machine-code`, sm_80).
+//         filters .45, .31 and in f32 .24, for 32 .32, .22, .20; with 1x1 filters .48 and .33 (`./run machine-code`,
+//         sm_80).
 // Tried   weights of the input gradient read as they lie, with transposing ldmatrix: tf32 has none. Pointers that move
 //         on with every stage, and that stay at x where nothing is copied. Warps of half as many sums: of tiles of 128
 //         x 128, .37 and .24; of 128 x 64, .26 and .17; of 128 x 32, .15 and .10. Element by element for channels that
@@ -59,7 +60,7 @@ class Multiplier {
         right_(ptx::kept(chunk_offset(Tile::column() + lane() / 16 * 8 + lane() % 8, lane() / 8 % 2))) {}
 
   __device__ void operator()(float (&sums)[Tile::kHigh][Tile::kWide][4], const std::byte* a, const std::byte* b) const {
-    constexpr int kUnrolled =
+    [[maybe_unused]] constexpr int kUnrolled =
         Precision::kParts > 1 ? 1 : kChunks / 2;  // else fragments of both steps fill the registers
 #pragma unroll kUnrolled
     for (int step = 0; step < kChunks / 2; ++step) {
@@ -305,7 +306,6 @@ template <typename Precision>
 void correlate(Conv2dOut& out, const Placement& at, const Concat<Tensor>& x, const Tensor& weight,
                const Conv2dEpilogue<Tensor>& e, const Correlation& g) {
   if (g.pixels() == 0 || g.filters == 0) return;
-  using T = typename Precision::Element;
   if (PixelFetcher<Narrow<Precision>>::takes(g, x))
     return correlate_filters<Precision, Fetch::pixels>(out, at, x, weight, e, g);
   if (x.b.defined()) return correlate<Precision>(out, at, kernels::concat_channels(x), weight, e, g);

@@ -8,6 +8,7 @@
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/cuda/tensor_core.h"
+#include "kernels/launch.h"
 
 // conv2d, rung mma: the weight gradient, filters x window, summed over pixels.
 //
@@ -24,9 +25,8 @@
 //         partial sums are written and read once.
 // Measured on an H200, with tiles of 128 x 128: 278 TFLOP/s in bf16 (64x32x32x128, k 128), 4.3 TB/s from L2. As it
 //         stands here it has not been timed.
-// Counted at 128 filters, tensor cores are .43 of the main loop's instructions in bf16, .23 in tf32; at 64 .25, .17,
-// and
-//         in f32 .21 (`./run machine-code`, sm_80).
+// Counted at 128 filters, tensor cores are .43 of the main loop's instructions in bf16, .23 in tf32; at 64 .25 and .17,
+//         and in f32 .21 (`./run machine-code`, sm_80).
 // Tried   atomic adds instead of partial sums: other bits in every run. Pixels found by every thread for itself, in
 //         each stage: by division, 16 tensor-core instructions among 752 of the main loop; by multiplications, 64 among
 //         230 (now 147). Places in x as a pixel times its channels, 64 bits wide: six instructions; in chunks, one. f32
@@ -220,7 +220,8 @@ class StageReader {
 template <typename Precision, typename Stage, int kHigh, int kWide>
 __device__ void multiply(float (&sums)[kHigh][kWide][4], const StageReader<Stage>& read, const Stage& stage) {
   constexpr int kStep = 32 / sizeof(typename Stage::T);
-  constexpr int kUnrolled = Precision::kParts > 1 ? 1 : 2;  // else fragments of both steps fill the registers
+  [[maybe_unused]] constexpr int kUnrolled =
+      Precision::kParts > 1 ? 1 : 2;  // else fragments of both steps fill the registers
 #pragma unroll kUnrolled
   for (int pixel = 0; pixel < 2 * kStep; pixel += kStep) {
     uint32_t filters[kHigh][4], window[kWide][2];
@@ -280,6 +281,7 @@ __global__ void __launch_bounds__(kThreads, kFilters* kWindow > 128 * 128 ? 1 : 
   const int filter = blockIdx.x / across * kFilters, element = blockIdx.x % across * kWindow;
   const int first = blockIdx.y * pixels_a_split, last = min(first + pixels_a_split, g.pixels());
   const unsigned stages = (last - first + Ring::kPixels - 1) / Ring::kPixels;
+  static_assert(Windows::kStages >= Ring::kStages - 1);  // found as early as they are fetched
   const Windows windows(reinterpret_cast<std::byte*>(ring + Ring::kStages), g, first, last);
   Fetcher fetch(g, windows, dy, x, filter, element, first, last);
   windows.find(0);
@@ -304,6 +306,7 @@ __global__ void __launch_bounds__(kThreads, kFilters* kWindow > 128 * 128 ? 1 : 
 }
 
 constexpr int kManyBlocks = 256, kFewestPixels = 512;  // blocks to aim at; shorter splits do not pay
+constexpr int kFewBlocks = 64;                         // leave more than half of the multiprocessors idle
 
 // The gradient of a weight without the channels and filters that dy and x were widened by.
 struct NarrowerGradient {
@@ -316,21 +319,32 @@ struct NarrowerGradient {
   }
 };
 
+// How filters x window are cut into tiles, and pixels into splits of `each`.
+struct WeightTiles {
+  int tiles, splits, each;
+
+  WeightTiles(const Correlation& g, int filters, int window)
+      : tiles((g.filters + filters - 1) / filters * ((g.window() + window - 1) / window)) {
+    const int wanted = std::clamp(kManyBlocks / tiles, 1, std::max(1, g.pixels() / kFewestPixels));
+    each = (g.pixels() + wanted - 1) / wanted;
+    splits = (g.pixels() + each - 1) / each;
+  }
+  int blocks() const { return tiles * splits; }
+};
+
 // g is of dy and x as they are here, perhaps widened.
 template <typename Precision, int kFilters, int kWindow>
 void weight_gradient_tiles(const NarrowerGradient& to, const Tensor& dy, const Tensor& x, const Correlation& g) {
   using T = typename Precision::Element;
   using Ring = Stage<T, kFilters, kWindow>;
-  const int tiles = (g.filters + kFilters - 1) / kFilters * ((g.window() + kWindow - 1) / kWindow);
-  const int wanted = std::clamp(kManyBlocks / tiles, 1, std::max(1, g.pixels() / kFewestPixels));
-  const int each = (g.pixels() + wanted - 1) / wanted, splits = (g.pixels() + each - 1) / each;
+  const WeightTiles cut(g, kFilters, kWindow);
   const int64_t count = int64_t{g.filters} * g.window();
-  const Tensor partials({splits, count}, Dtype::f32, dy.device());
-  launch(conv2d_weight_mma_kernel<Precision, kFilters, kWindow>, dim3(tiles, splits), kThreads,
+  const Tensor partials({cut.splits, count}, Dtype::f32, dy.device());
+  launch(conv2d_weight_mma_kernel<Precision, kFilters, kWindow>, dim3(cut.tiles, cut.splits), kThreads,
          Ring::kStages * sizeof(Ring) + WeightFetcher<Ring>::Windows::kBytes, mutable_data<float>(partials),
-         data<T>(dy), data<T>(x), g, each);
-  if (g.c == to.c && g.filters == to.filters) return add_partials(to.to, data<float>(partials), splits, count);
-  add_partials(to, data<float>(partials), splits, count);
+         data<T>(dy), data<T>(x), g, cut.each);
+  if (g.c == to.c && g.filters == to.filters) return add_partials(to.to, data<float>(partials), cut.splits, count);
+  add_partials(to, data<float>(partials), cut.splits, count);
 }
 
 template <typename Precision>
@@ -339,11 +353,12 @@ void weight_gradient(const Grad& dweight, const Tensor& dy, const Tensor& x, con
   Correlation wider = in_whole_chunks(g, x.dtype());
   wider.filters = static_cast<int>(wide_dy.dim(-1));
   const NarrowerGradient to{{mutable_data<float>(dweight.to), dweight.add}, g.filters, g.r * g.s, g.c, wider.c};
-  if constexpr (Precision::kParts == 1)  // two parts of 128 filters do not fit the registers
-    if (g.filters > 64) {
-      constexpr int kWindow = sizeof(typename Precision::Element) == 2 ? 256 : 128;
+  if constexpr (Precision::kParts == 1) {  // two parts of 128 filters do not fit the registers
+    constexpr int kWindow = sizeof(typename Precision::Element) == 2 ? 256 : 128;
+    const bool any = rung("CONV2D_TILES", {"widest", "fitting"}) == "widest";
+    if (g.filters > 64 && (any || WeightTiles(wider, 128, kWindow).blocks() >= kFewBlocks))
       return weight_gradient_tiles<Precision, 128, kWindow>(to, wide_dy, wide_x, wider);
-    }
+  }
   weight_gradient_tiles<Precision, 64, 128>(to, wide_dy, wide_x, wider);
 }
 

@@ -43,7 +43,7 @@ class PixelFetcher {
       ptx::cp_async<kChunk>(a + place_ + i * kRowsAtOnce * kRowBytes, pixel_[i] + channel_,
                             i * kRowsAtOnce < pixels_left_ ? kChunk : 0);
 #pragma unroll
-    for (int i = 0; i < kFilters && own_filter() < Tile::kColumns; ++i)
+    for (int i = 0; i < kFilters; ++i)
       ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes, filter_[i] + channel_,
                             i * kRowsAtOnce < filters_left_ ? kChunk : 0);
     channel_ += kDepth;
@@ -51,9 +51,8 @@ class PixelFetcher {
 
  private:
   static constexpr int kLength = kChunk / sizeof(T), kDepth = kRowBytes / sizeof(T);
-  static constexpr int kPixels = Tile::kRows / kRowsAtOnce, kFilters = (Tile::kColumns + kRowsAtOnce - 1) / kRowsAtOnce;
-
-  __device__ static int own_filter() { return kRowsAtOnce > Tile::kColumns ? threadIdx.x / kChunks : 0; }
+  static constexpr int kPixels = Tile::kRows / kRowsAtOnce, kFilters = Tile::kColumns / kRowsAtOnce;
+  static_assert(Tile::kRows % kRowsAtOnce == 0 && Tile::kColumns % kRowsAtOnce == 0);
 
   // The tensor that holds the channel it has reached.
   __device__ void enter() {

@@ -61,7 +61,7 @@ class ChunkFetcher {
 
   __device__ ChunkFetcher(const Correlation& geometry, const Joined<const T>& x, const T* weight, int row, int column,
                           int stage)
-      : g(geometry), x_(x.a), place_(ptx::kept(chunk_offset(threadIdx.x / kChunks, threadIdx.x % kChunks))) {
+      : g(geometry), place_(ptx::kept(chunk_offset(threadIdx.x / kChunks, threadIdx.x % kChunks))) {
     const int taps = max(1, g.r * g.s), tap = stage % taps;  // no taps: no stages either
     row += threadIdx.x / kChunks, column += threadIdx.x / kChunks;
     tap_ = 1u << tap;
@@ -72,7 +72,7 @@ class ChunkFetcher {
 #pragma unroll
     for (int i = 0; i < kPixels; ++i) {
       const Window window(g, row + i * kRowsAtOnce);
-      window_[i] = ptx::kept(x_ + window.offset(g));
+      window_[i] = ptx::kept(x.a + window.offset(g));
       inside_[i / 2] |= window.taps_inside(g) << i % 2 * kMostTaps;
     }
     along_filter_ = tap * g.c + channel_;
@@ -89,16 +89,15 @@ class ChunkFetcher {
       ptx::cp_async<kChunk, ptx::Past::nothing>(a + place_ + i * kRowsAtOnce * kRowBytes, window_[i] + along_window_,
                                                 inside_[i / 2] & tap_ << i % 2 * kMostTaps ? kChunk : 0);
 #pragma unroll
-    for (int i = 0; i < kFilters && own_filter() < Tile::kColumns; ++i)
+    for (int i = 0; i < kFilters; ++i)
       ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes, filter_[i] + along_filter_,
                             i * kRowsAtOnce < filters_left_ ? kChunk : 0);
     go_on();
   }
 
  private:
-  static constexpr int kPixels = Tile::kRows / kRowsAtOnce, kFilters = (Tile::kColumns + kRowsAtOnce - 1) / kRowsAtOnce;
-
-  __device__ static int own_filter() { return kRowsAtOnce > Tile::kColumns ? threadIdx.x / kChunks : 0; }
+  static constexpr int kPixels = Tile::kRows / kRowsAtOnce, kFilters = Tile::kColumns / kRowsAtOnce;
+  static_assert(Tile::kRows % kRowsAtOnce == 0 && Tile::kColumns % kRowsAtOnce == 0);
 
   // To the next tap; behind the last one to the first, of the next channels.
   __device__ void go_on() {
@@ -118,7 +117,6 @@ class ChunkFetcher {
   }
 
   const Correlation& g;
-  const T* x_;
   int place_;                          // of its chunk in a tile
   uint32_t tap_;                       // the bit of the tap it has reached,
   int channel_;                        // and the channel
