@@ -7,8 +7,8 @@
 //         are an operand of the next. A warp's rows are its own, so their largest score and their sum need only
 //         four lanes. Results leave through shared memory, in whole 16 bytes.
 //         Heads of 8 in bf16, half a sector of memory each, go two to a row of shared memory and to a block of 8 warps.
-//         A lane's places in tiles are worked out before the loop over keys, and a thread's in memory where they are few
-//         (tile.h).
+//         A lane's places in tiles are worked out before the loop over keys, and a thread's in memory where they are
+//         few (tile.h).
 //         Queries that are at most 32 registers stay there, and only the last tile's keys are asked whether they exist.
 //         What was summed before is rescaled only where a score has come that is 2^8 times the largest so far: a share
 //         may be as large in f32, and after the first tile this is rare (as in FlashAttention 4).

@@ -13,9 +13,9 @@
 //         one of the two score products, they swap them, and each sums half of the columns.
 // Costs   seven products where one kernel with atomic sums would need five.
 // Counted 100 % of ideal sectors and wavefronts; dy is read twice by the first kernel (`stipple profile`). Two blocks a
-//         multiprocessor by registers and more, without spills; one by an A100's shared memory from rows of 512 bytes on,
-//         but for dk and dv in bf16. Of the main loops' instructions at 64, 128 and 256 channels, tensor cores have .30,
-//         .35, .24 (dk, dv) and .28, .33, .35 (dq) in bf16, .28, .30, .25 and .27, .28, .22 in tf32
+//         multiprocessor by registers and more, without spills; one by an A100's shared memory from rows of 512 bytes
+//         on, but for dk and dv in bf16. Of the main loops' instructions at 64, 128 and 256 channels, tensor cores have
+//         .30, .35, .24 (dk, dv) and .28, .33, .35 (dq) in bf16, .28, .30, .25 and .27, .28, .22 in tf32
 //         (`./run machine-code`).
 // Tried   delta = dy y alone: where values have a mean of ten times their deviation, gradients of key biases are twelve
 //         times as far from zero. dp added to -delta, which so comes off for nothing (12 of dq's 212 instructions): dP
