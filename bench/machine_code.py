@@ -8,7 +8,7 @@ of them keeps more than four registers on the stack, or where a kernel that shou
 their best blocks (triton_blocks.py), of which --search finds others.
 
 The last column counts needed tensor-core instructions only: in some blocks Triton's warps repeat products of other warps.
-Ours repeat none; the few of query_gradient_kernel that sum rows of P and dS count as needed.
+Ours repeat none; the few of query_gradient_kernel that sum rows of dS count as needed.
 """
 
 import argparse
@@ -95,7 +95,7 @@ def triton_rows() -> list[str]:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--build", type=Path, default=Path("build/cuda"), help="where ./run build cuda built")
-    arguments.add_argument("--search", action="store_true", help="look for Triton's best blocks instead (20 minutes)")
+    arguments.add_argument("--search", action="store_true", help="look for Triton's best blocks instead (half an hour)")
     given = arguments.parse_args()
     if not sass.find_tool("cuobjdump"):
         print("machine_code: cuobjdump is not here (CUDA toolkit, or Triton): the machine code is not looked at")
