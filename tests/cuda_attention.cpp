@@ -125,6 +125,19 @@ TEST_CASE("gradients of a bias of keys cancel in attention on tensor cores", "[c
   }
 }
 
+TEST_CASE("of a single key, attention's scores have no gradients", "[cuda][attention]") {
+  const RungGuard guard("ATTENTION_CUDA", "flash");
+  for (const int64_t width : {8, 32, 64, 256})
+    for (const Dtype dtype : {Dtype::f32, Dtype::bf16}) {
+      const OpCase c = heads_of(width, 2, 2, 20, 1);
+      INFO(title(c) << ' ' << name_of(dtype));
+      const OpResult r = on_cuda(c, make_inputs(c, dtype), dtype);
+      CHECK(kernels::squared_norm(r.gradients[0].to(Dtype::f32)) == 0);
+      CHECK(kernels::squared_norm(r.gradients[1].to(Dtype::f32)) == 0);
+      CHECK(kernels::squared_norm(r.gradients[2].to(Dtype::f32)) > 0);
+    }
+}
+
 TEST_CASE("a rung of attention that there is not, or that cannot, is an error", "[cuda][attention]") {
   const Tensor x = Tensor::full({1, 2, 1024}, 1, Dtype::f32, Device::cuda);
   {

@@ -36,13 +36,10 @@ constexpr int keys_of_tile(int row_bytes) { return row_bytes <= 256 ? 64 : row_b
 
 constexpr int kMostKept = 32;  // registers for queries
 
-// Long rows have one stage: of two, a block would not fit the shared memory of small GPUs, or one only an A100's. Keys
-// and values are then fetched by turns, each while the other is multiplied.
+// Two stages of long rows would not fit the shared memory of small GPUs, or one block only an A100's.
 template <typename Blocking>
-inline constexpr bool kByTurns = Blocking::kRowBytes >= 512;
-
-template <typename Blocking>
-using Keys = Passing<Blocking, keys_of_tile(Blocking::kRowBytes), kByTurns<Blocking> ? 1 : 2>;
+using Keys = Passing<Blocking, keys_of_tile(Blocking::kRowBytes),
+                     Blocking::kRowBytes >= 512 ? Fetching::by_turns : Fetching::ahead>;
 
 constexpr float kMostGrowth = 8;  // of scores, to base 2, before sums are rescaled
 
@@ -88,13 +85,13 @@ __device__ void multiply(float (&sums)[kWide][4], const RowFactors<kOfTransposed
 }
 
 template <typename Blocking>
-__global__ void __launch_bounds__(Blocking::kThreads, 2)
+__global__ void __launch_bounds__(Blocking::kThreads, Blocking::kFewestBlocks)
     attention_kernel(typename Blocking::Rows::T* __restrict__ y, float* __restrict__ lse,
                      const typename Blocking::Rows::T* __restrict__ q, const typename Blocking::Rows::T* __restrict__ k,
                      const typename Blocking::Rows::T* __restrict__ v, Problem problem, int tiles) {
   using Precision = typename Blocking::Precision;
   using Rows = typename Blocking::Rows;
-  constexpr int kTile = Keys<Blocking>::kTokens;
+  constexpr int kTile = Keys<Blocking>::kTokens, kStrips = Blocking::kStrips;
   std::byte* shared = dynamic_shared<std::byte>();
   const Rows queries{shared};
   const Keys<Blocking> tile{shared + Blocking::kStayingBytes};  // keys first, values second
@@ -104,51 +101,41 @@ __global__ void __launch_bounds__(Blocking::kThreads, 2)
   const ProductOfColumns<Precision, Rows> multiply_columns;
   fetch_staying<Blocking>(queries, place.query_rows(q), place.first);
   ptx::cp_async_commit();
-  kByTurns<Blocking> ? fetch_keys.fetch_first(tile, 0) : fetch_keys(tile, 0);
-  ptx::cp_async_commit();
+  fetch_stage_0(tile, fetch_keys);
   ptx::cp_async_wait<1>();
   __syncthreads();  // the queries have come for everybody
-  LeftRows<Precision, Rows, kMostKept> left(queries, Blocking::row());
+  LeftRows<Precision, Rows, kStrips, kMostKept> left(queries, Blocking::row());
   left.keep();
   const float scale = problem.scale * kLog2E;
-  Softmax softmax;
-  float sums[Rows::kWidth / 8][4] = {};
-  for (int i = 0; i * kTile < problem.keys; ++i) {
-    const bool is_last = (i + 1) * kTile >= problem.keys;
-    ptx::cp_async_wait<0>();
-    fetch_keys.round_first(tile, i);
-    if (!kByTurns<Blocking>) fetch_keys.round_second(tile, i);
-    __syncthreads();  // tile i has come for everybody, and everybody is done with tile i - 1
-    if (kByTurns<Blocking>)
-      fetch_keys.fetch_second(tile, i);
-    else if (!is_last)
-      fetch_keys(tile, i + 1);
-    ptx::cp_async_commit();
-    float scores[kTile / 8][4] = {}, factor[2];
+  Softmax softmax[kStrips];
+  float sums[kStrips][Rows::kWidth / 8][4] = {}, scores[kStrips][kTile / 8][4];
+  const auto weigh_keys = [&](int i) {
+    set_to_zero(scores);
     multiply_rows(scores, left, tile.first(i));
     hide_missing(scores, problem.keys - i * kTile);
-    const bool grown = softmax(scores, factor, scale);
-    if (grown) multiply(sums, RowFactors<kTransposed<Rows>>(factor));
-    if (kByTurns<Blocking>) {
-      ptx::cp_async_wait<0>();
-      fetch_keys.round_second(tile, i);
-      __syncthreads();  // values have come for everybody, and everybody is done with the keys
-      if (!is_last) fetch_keys.fetch_first(tile, i + 1);
-      ptx::cp_async_commit();
-    }
-    multiply_columns(sums, scores, tile.second(i));
-  }
-  float inverse[2];
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const float total = sum_of_row(softmax.total[half]);
-    const int query = place.warp_token() + half * 8 + fragment_row();
-    inverse[half] = 1 / total;
-    if (lane() % 4 == 0 && query < problem.queries && place.warp_queries() >= 0)
-      lse[place.warp_queries() + query] = softmax.largest[half] * kLn2 + logf(total);
-  }
+    for (int strip = 0; strip < kStrips; ++strip) {
+      float factor[2];
+      const bool grown = softmax[strip](scores[strip], factor, scale);
+      if (grown) multiply(sums[strip], RowFactors<kTransposed<Rows>>(factor));
+    }
+  };
+  const auto add_values = [&](int i) { multiply_columns(sums, scores, tile.second(i)); };
+  for_stages(tile, fetch_keys, (problem.keys + kTile - 1) / kTile, weigh_keys, add_values, [](int) {});
   __syncwarp();  // a warp reads and writes its own queries only
-  put_sums<Precision>(queries, Blocking::row(), sums, inverse);
+#pragma unroll
+  for (int strip = 0; strip < kStrips; ++strip) {
+    float inverse[2];
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float total = sum_of_row(softmax[strip].total[half]);
+      const int query = place.token_of(strip) + half * 8 + fragment_row();
+      inverse[half] = 1 / total;
+      if (lane() % 4 == 0 && query < problem.queries && place.warp_queries() >= 0)
+        lse[place.warp_queries() + query] = softmax[strip].largest[half] * kLn2 + logf(total);
+    }
+    put_sums<Precision>(queries, Blocking::row(strip), sums[strip], inverse);
+  }
   __syncthreads();
   store_staying<Blocking>(place.query_rows(y), queries, place.first);
 }

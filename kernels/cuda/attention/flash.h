@@ -8,30 +8,41 @@ namespace stipple::cuda::flash {
 
 // kWidth: elements of a row in shared memory, what the channels of kHeadCount heads side by side are rounded up to.
 // With two heads, each has half the warps, and its own rows among those that stay; the other's columns there are zero.
-// kWarpsOfRow: 2 where two warps share 16 rows, each with half the columns of their results.
+// A warp's rows are strips of 16, two where their sums are few. kWarpsOfRow: 2 where two warps share them, each with half
+// the columns of their results.
 template <typename P, int kWidth, int kHeadCount = 1, int kWarpsOfRow = 1>
 struct Blocking {
   using Precision = P;
   using Rows = Tile<typename Precision::Element, kWidth>;
   using Paired = Blocking<P, kWidth, kHeadCount, 2>;
-  static constexpr int kHeads = kHeadCount, kRowBytes = Rows::kRowBytes;
-  static constexpr int kWarps = 4 * kHeads, kThreads = 32 * kWarps;
+  static constexpr int kHeads = kHeadCount, kStrips = kWidth <= 64 ? 2 : 1, kRowBytes = Rows::kRowBytes;
+  static constexpr int kWarps = 4 * kHeads / kStrips, kThreads = 32 * kWarps;
+  static constexpr int kFewestBlocks = kWarps < 4 ? 8 / kWarps : 2;  // of a multiprocessor: registers for 8 warps
   static constexpr bool kPaired = kWarpsOfRow == 2;
-  static constexpr int kStaying = 16 * kWarps / kWarpsOfRow, kTokens = kStaying / kHeads;
+  static constexpr int kStaying = 16 * kStrips * kWarps / kWarpsOfRow, kTokens = kStaying / kHeads;
   static constexpr int kStayingBytes = kStaying * kRowBytes, kColumns = kWidth / kWarpsOfRow;
 
   // Where a warp's rows begin among those that stay, and its columns of results.
-  __device__ static int row() { return threadIdx.x / 32 / kWarpsOfRow * 16; }
+  __device__ static int row(int strip = 0) {
+    return threadIdx.x / 32 / kWarpsOfRow * 16 * kStrips + strip * 16;
+  }
   __device__ static bool is_second() { return threadIdx.x / 32 % kWarpsOfRow; }
   __device__ static int column() { return is_second() * kColumns; }
 };
 
-// Two tiles of kTokens tokens that go by together: one stage is fetched while another is multiplied, where there are
-// two.
-template <typename Blocking, int kTokensOfTile, int kStageCount>
+// How tiles that go by are fetched while others are multiplied.
+enum class Fetching {
+  ahead,       // both of the next stage, into the other of two
+  by_turns,    // one stage: the second while the first is multiplied, the next first while the second is
+  later_turns  // one stage: the same, but the first tile is needed up to the last product
+};
+
+// Two tiles of kTokens tokens that go by together.
+template <typename Blocking, int kTokensOfTile, Fetching kHow>
 struct Passing {
   using Rows = typename Blocking::Rows;
-  static constexpr int kTokens = kTokensOfTile, kStages = kStageCount;
+  static constexpr Fetching kFetching = kHow;
+  static constexpr int kTokens = kTokensOfTile, kStages = kHow == Fetching::ahead ? 2 : 1;
   static constexpr int kTileBytes = kTokens * Blocking::kRowBytes, kBytes = kStages * 2 * kTileBytes;
   std::byte* at;
 
@@ -50,22 +61,13 @@ class PassingFetcher {
   __device__ PassingFetcher(const HeadRows<const T>& first, const HeadRows<const T>& second)
       : fetch_(first, 0), away_(second.first - first.first) {}
 
-  // Starts the copies of the next tiles.
-  __device__ void operator()(const Passing& to, int i) {
-    fetch_first(to, i);
-    fetch_second(to, i);
-  }
-  // Or of one after the other.
-  __device__ void fetch_first(const Passing& to, int i) const { fetch_(to.first(i)); }
-  __device__ void fetch_second(const Passing& to, int i) {
+  // Start the copies of the next tiles, one after the other.
+  __device__ void first(const Passing& to, int i) const { fetch_(to.first(i)); }
+  __device__ void second(const Passing& to, int i) {
     fetch_(to.second(i), away_);
     fetch_.go_down();
   }
-  // Rounds what this thread has copied, when that has come and before the others learn of it.
-  __device__ void round(const Passing& to, int i) const {
-    round_first(to, i);
-    round_second(to, i);
-  }
+  // Round what this thread has copied, when that has come and before the others learn of it.
   __device__ void round_first(const Passing& to, int i) const { round(to.first(i)); }
   __device__ void round_second(const Passing& to, int i) const { round(to.second(i)); }
 
@@ -78,6 +80,47 @@ class PassingFetcher {
   TileFetcher<typename Blocking::Rows, Passing::kTokens, Blocking::kThreads> fetch_;
   int64_t away_;
 };
+
+// Starts the copies of stage 0.
+template <typename Passing, typename Fetcher>
+__device__ void fetch_stage_0(const Passing& tile, Fetcher& fetch) {
+  fetch.first(tile, 0);
+  if (Passing::kFetching == Fetching::ahead) fetch.second(tile, 0);
+  ptx::cp_async_commit();
+}
+
+// Calls, for all `count` stages, first(i) when the first tile has come for everybody, second(i) when the second has,
+// and third(i). Stage 0 is under way.
+template <typename Passing, typename Fetcher, typename First, typename Second, typename Third>
+__device__ void for_stages(const Passing& tile, Fetcher& fetch, int count, const First& first, const Second& second,
+                           const Third& third) {
+  constexpr Fetching kHow = Passing::kFetching;
+  for (int i = 0; i < count; ++i) {
+    const bool is_last = i + 1 == count;
+    ptx::cp_async_wait<0>();
+    fetch.round_first(tile, i);
+    if (kHow == Fetching::ahead) fetch.round_second(tile, i);
+    __syncthreads();  // the first tile has come, and everybody is done with the stage before
+    if (kHow != Fetching::ahead) fetch.second(tile, i);
+    if (kHow == Fetching::ahead && !is_last) fetch.first(tile, i + 1), fetch.second(tile, i + 1);
+    ptx::cp_async_commit();
+    first(i);
+    if (kHow != Fetching::ahead) {
+      ptx::cp_async_wait<0>();
+      fetch.round_second(tile, i);
+      __syncthreads();  // the second has come, and everybody is done with first(i)
+      if (kHow == Fetching::by_turns && !is_last) fetch.first(tile, i + 1);
+      ptx::cp_async_commit();
+    }
+    second(i);
+    if (kHow == Fetching::later_turns) {
+      __syncthreads();
+      if (!is_last) fetch.first(tile, i + 1);
+      ptx::cp_async_commit();
+    }
+    third(i);
+  }
+}
 
 // Numbers of the problem, as kernels take them.
 struct Problem {
@@ -113,8 +156,8 @@ struct Place {
     return rows(tensor, problem.keys);
   }
 
-  // The first token of a warp's rows, and its head's first row of P in memory: -1 where there is no such head.
-  __device__ int warp_token() const { return first + Blocking::row() % Blocking::kTokens; }
+  // The first token of a strip of a warp, and its head's first row of P in memory: -1 where there is no such head.
+  __device__ int token_of(int strip) const { return first + Blocking::row(strip) % Blocking::kTokens; }
   __device__ int64_t warp_queries() const { return queries_of(Blocking::row() / Blocking::kTokens); }
   __device__ int64_t queries_of(int which) const {
     return head + which < problem.heads ? (int64_t{image} * problem.heads + head + which) * problem.queries : -1;

@@ -5,99 +5,224 @@
 namespace stipple::cuda::flash {
 namespace {
 
-// Fetches the numbers of queries that go by, [head][token], for the heads that share a row, from the first queries on,
-// one query's a thread: zero where there is no query, whose q and dy are zero, too.
 template <typename Blocking>
-class NumberFetcher {
-  static constexpr int kTokens = Moving<Blocking>::kTokens, kCount = Blocking::kHeads * kTokens;
-  static_assert(kCount <= Blocking::kThreads);
+constexpr int tokens_of_tile() {
+  return Blocking::kRowBytes * Blocking::kStrips <= 128 ? 64 : Blocking::kRowBytes <= 512 ? 32 : 16;
+}
+
+template <typename Blocking>
+using QueryTiles = Passing<Blocking, tokens_of_tile<Blocking>(),
+                           Blocking::kRowBytes >= 512 ? Fetching::later_turns : Fetching::ahead>;
+
+// The numbers of the queries of a stage: of each -lse, and -delta of every two queries twice, as sums of theirs start.
+template <typename Blocking>
+struct Numbers {
+  static constexpr int kTokens = QueryTiles<Blocking>::kTokens, kCount = Blocking::kHeads * kTokens;
+  static constexpr int kBytes = kCount * 3 * sizeof(float);
+  float* at;
+
+  __device__ explicit Numbers(std::byte* room, int i)
+      : at(reinterpret_cast<float*>(room + ptx::kept(i % QueryTiles<Blocking>::kStages * kBytes))) {}
+  __device__ float* lse(int query) const { return at + query; }
+  __device__ float* delta(int query) const { return at + kCount + query * 2; }  // and the next query's; even
+};
+
+// Fetches queries and dy that go by, and the numbers of queries, one query's a thread: zero where there is no query,
+// whose q and dy are zero, too.
+template <typename Blocking>
+class QueryFetcher : public PassingFetcher<Blocking, QueryTiles<Blocking>> {
+  using Tiles = QueryTiles<Blocking>;
+  using Own = Numbers<Blocking>;
+  static_assert(Own::kCount <= Blocking::kThreads);
 
  public:
-  static constexpr int kBytes = kCount * sizeof(QueryNumbers);
-
-  __device__ NumberFetcher(const Place<Blocking>& place, const QueryNumbers* of_queries) {
-    const int64_t row_of_head = place.queries_of(threadIdx.x / kTokens);
-    const int token = threadIdx.x % kTokens;
-    source_ = of_queries + row_of_head + token;
+  __device__ QueryFetcher(const Place<Blocking>& place, const typename Blocking::Rows::T* q,
+                          const typename Blocking::Rows::T* dy, const float* numbers, int64_t rows, std::byte* room)
+      : PassingFetcher<Blocking, Tiles>(place.query_rows(q), place.query_rows(dy)), room_(room), rows_(rows) {
+    const int64_t row_of_head = place.queries_of(threadIdx.x / Own::kTokens);
+    const int token = threadIdx.x % Own::kTokens;
+    lse_ = numbers + row_of_head + token;
     queries_ = row_of_head >= 0 ? place.problem.queries - token : 0;
   }
 
-  // Starts the copies of the next ones.
-  __device__ void operator()(QueryNumbers* to) {
-    if (threadIdx.x < kCount) ptx::cp_async<sizeof *to>(to + threadIdx.x, source_, queries_ > 0 ? sizeof *to : 0);
-    queries_ -= kTokens, source_ += kTokens;
+  __device__ void second(const Tiles& to, int i) {
+    PassingFetcher<Blocking, Tiles>::second(to, i);
+    const Own own(room_, i);
+    const int query = threadIdx.x, bytes = queries_ > 0 ? sizeof(float) : 0;
+    if (query < Own::kCount) {
+      ptx::cp_async<sizeof(float)>(own.lse(query), lse_, bytes);
+#pragma unroll
+      for (int copy = 0; copy < 2; ++copy)  // half a warp writes first ones, half second ones: in other banks
+        ptx::cp_async<sizeof(float)>(own.delta(query / 2 * 2) + query % 2 + (query / 16 % 2 ^ copy) * 2, lse_ + rows_,
+                                     bytes);
+    }
+    queries_ -= Own::kTokens, lse_ += Own::kTokens;
   }
 
  private:
-  const QueryNumbers* source_;
+  std::byte* room_;
+  int64_t rows_;
+  const float* lse_;
   int queries_;  // that are left
 };
 
-// Scores, transposed, become P, and dp becomes dS; `of`: numbers of this lane's first two queries.
-template <int kWide>
-__device__ void score_gradients(float (&scores)[kWide][4], float (&dp)[kWide][4], const QueryNumbers* of, float scale) {
+// Scores, transposed, become P.
+template <int kStrips, int kWide>
+__device__ void to_shares(float (&scores)[kStrips][kWide][4], const float* lse, float scale) {
 #pragma unroll
   for (int j = 0; j < kWide; ++j) {
-    const auto pair = load_vector<float4>(of + j * 8);
+    const auto pair = load_vector<float2>(lse + j * 8);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      scores[j][i] = ptx::exp2_approximate(fmaf(scores[j][i], scale, i % 2 ? pair.z : pair.x));
-      dp[j][i] = scores[j][i] * (dp[j][i] + (i % 2 ? pair.w : pair.y));
+    for (int i = 0; i < kStrips * 4; ++i) {
+      float& score = scores[i / 4][j][i % 4];
+      score = ptx::exp2_approximate(fmaf(score, scale, i % 2 ? pair.y : pair.x));
     }
   }
 }
 
+// What dp is added to: delta comes off for nothing.
+template <int kStrips, int kWide>
+__device__ void start(float (&dp)[kStrips][kWide][4], const float* delta) {
+#pragma unroll
+  for (int j = 0; j < kWide; ++j) {
+    const auto four = load_vector<float4>(delta + j * 16);
+#pragma unroll
+    for (int strip = 0; strip < kStrips; ++strip)
+      dp[strip][j][0] = four.x, dp[strip][j][1] = four.y, dp[strip][j][2] = four.z, dp[strip][j][3] = four.w;
+  }
+}
+
+// Where two warps share keys of bf16, each makes P and dS of half of the queries and hands them to both.
+template <typename Blocking>
+inline constexpr bool kHandsOver = Blocking::kPaired && !kTransposed<typename Blocking::Rows>;
+
+enum class Weights { p, ds };
+
+template <typename Blocking>
+class HandedOver {
+  using Rows = typename Blocking::Rows;
+  using Product = ProductOfColumns<typename Blocking::Precision, Rows>;
+  static constexpr int kSteps = QueryTiles<Blocking>::kTokens / 2 / 16;
+
+ public:
+  static constexpr int kRoomBytes = kHandsOver<Blocking> ? Blocking::kWarps * 2 * kSteps * 32 * sizeof(uint4) : 0;
+
+  __device__ explicit HandedOver(std::byte* room) : room_(reinterpret_cast<uint4*>(room) + threadIdx.x / 64 * kPair) {}
+
+  template <typename Sums>
+  __device__ void put(const Sums& p, const Sums& ds) const {
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step) {
+      put(p[0] + step * 2, Weights::p, step);
+      put(ds[0] + step * 2, Weights::ds, step);
+    }
+    ptx::named_barrier(1 + threadIdx.x / 64, 64);
+  }
+  template <typename Sums>
+  __device__ void multiply(Sums& sums, Weights which, const Product& product, const Rows& tile) const {
+#pragma unroll
+    for (int step = 0; step < 2 * kSteps; ++step) {
+      uint32_t weights[1][1][4];
+      const auto four = load_vector<uint4>(place(step / kSteps, which, step % kSteps));
+      std::memcpy(weights, &four, sizeof four);
+      product.add_step(sums, weights, tile, step * 16);
+    }
+  }
+
+ private:
+  static constexpr int kPair = 4 * kSteps * 32;
+
+  __device__ uint4* place(int half, Weights which, int step) const {
+    return room_ + ((half * 2 + static_cast<int>(which)) * kSteps + step) * 32 + lane();
+  }
+  __device__ void put(const float (*weights)[4], Weights which, int step) const {
+    uint32_t parts[1][4];
+    Product::as_operand(parts, weights);
+    store_vector(place(Blocking::is_second(), which, step),
+                 uint4{parts[0][0], parts[0][1], parts[0][2], parts[0][3]});
+  }
+
+  uint4* room_;  // of the pair
+};
+
+// Of f32, each makes one product, and they swap them.
+template <typename Blocking>
+inline constexpr bool kSwaps = Blocking::kPaired && !kHandsOver<Blocking>;
+
+template <typename Blocking>
+using Scores = std::conditional_t<kSwaps<Blocking>, SwappedProducts<Blocking, QueryTiles<Blocking>::kTokens>,
+                                  ScoreProducts<Blocking>>;
+
 // dk and dv (null: not wanted).
 template <typename Blocking>
-__global__ void __launch_bounds__(Blocking::kThreads, 2)
+__global__ void __launch_bounds__(Blocking::kThreads, Blocking::kFewestBlocks)
     key_gradients_kernel(typename Blocking::Rows::T* __restrict__ dk, typename Blocking::Rows::T* __restrict__ dv,
                          const typename Blocking::Rows::T* __restrict__ dy,
                          const typename Blocking::Rows::T* __restrict__ q,
                          const typename Blocking::Rows::T* __restrict__ k,
-                         const typename Blocking::Rows::T* __restrict__ v, const QueryNumbers* __restrict__ of_queries,
-                         Problem problem, int tiles) {
+                         const typename Blocking::Rows::T* __restrict__ v, const float* __restrict__ numbers,
+                         int64_t rows_of_all, Problem problem, int tiles) {
   using Precision = typename Blocking::Precision;
   using Rows = typename Blocking::Rows;
-  using Tiles = Moving<Blocking>;
-  constexpr int kWide = Blocking::kColumns / 8, kTile = Tiles::kTokens, kStages = Tiles::kStages;
+  using Tiles = QueryTiles<Blocking>;
+  constexpr int kTile = Tiles::kTokens, kStrips = Blocking::kStrips;
   std::byte* shared = dynamic_shared<std::byte>();
   const Rows keys{shared}, values{shared + Blocking::kStayingBytes};
   const Tiles tile{shared + 2 * Blocking::kStayingBytes};  // queries first, dy second
-  std::byte* const room = tile.at + Tiles::kBytes;
-  std::byte* const numbers = room + Products<Blocking>::kRoomBytes;
+  std::byte *const of_queries = tile.at + Tiles::kBytes, *const room = of_queries + Tiles::kStages * Numbers<Blocking>::kBytes;
   const Place<Blocking> place(problem, tiles);
   const int column = Blocking::column();
-  PassingFetcher<Blocking, Tiles> fetch_queries(place.query_rows(q), place.query_rows(dy));
-  NumberFetcher<Blocking> fetch_numbers(place, of_queries);
-  const ProductOfColumns<Precision, Rows> multiply_columns;
-  const auto numbers_of = [&](int i) {
-    return reinterpret_cast<QueryNumbers*>(numbers + ptx::kept(i % kStages * NumberFetcher<Blocking>::kBytes));
-  };
-  const int own_numbers = ptx::kept(Blocking::row() / Blocking::kTokens * kTile + fragment_column());
-  const auto fetch = [&](int i) {
-    fetch_queries(tile, i);
-    fetch_numbers(numbers_of(i));
-    ptx::cp_async_commit();
-  };
-  const auto receive = [&](int i) { fetch_queries.round(tile, i); };
+  QueryFetcher<Blocking> fetch_queries(place, q, dy, numbers, rows_of_all, of_queries);
+  const ProductOfColumns<Precision, Rows> product_of_columns;
   fetch_staying<Blocking>(keys, place.key_rows(k), place.first);
   fetch_staying<Blocking>(values, place.key_rows(v), place.first);
   ptx::cp_async_commit();
-  if (kStages > 1) fetch(0);
-  await_staying<kStages>();
-  const Products<Blocking> multiply_rows(keys, values, room);
+  fetch_stage_0(tile, fetch_queries);
+  ptx::cp_async_wait<1>();
+  __syncthreads();  // keys and values have come for everybody
+  const Scores<Blocking> multiply_rows(keys, values, room);
+  const HandedOver<Blocking> handed_over(room);
+  constexpr int kOwn = kHandsOver<Blocking> ? kTile / 2 : kTile;  // queries
+  const int first = kHandsOver<Blocking> && Blocking::is_second() ? kOwn : 0;
+  const int query = ptx::kept(Blocking::row() / Blocking::kTokens * kTile + first + fragment_column());
   const float scale = problem.scale * kLog2E;
-  float key_sums[kWide][4] = {}, value_sums[kWide][4] = {};
-  for_stages<kStages>((problem.queries + kTile - 1) / kTile, fetch, receive, [&](int i) {
-    typename Products<Blocking>::Sums scores, dp;
-    multiply_rows(scores, dp, tile.first(i), tile.second(i));
-    score_gradients(scores, dp, numbers_of(i) + own_numbers, scale);
-    multiply_columns(value_sums, scores, tile.second(i).from_column(column));
-    multiply_columns(key_sums, dp, tile.first(i).from_column(column));
-  });
+  float key_sums[kStrips][Blocking::kColumns / 8][4] = {}, value_sums[kStrips][Blocking::kColumns / 8][4] = {};
+  float scores[kStrips][kOwn / 8][4], dp[kStrips][kOwn / 8][4];
+  const auto multiply_columns = [&](auto& sums, const auto& weights, Weights which, const Rows& rows) {
+    if constexpr (kHandsOver<Blocking>)
+      handed_over.multiply(sums, which, product_of_columns, rows.from_column(column));
+    else
+      product_of_columns(sums, weights, rows.from_column(column));
+  };
+  const auto multiply_queries = [&](int i) {
+    set_to_zero(scores);
+    if constexpr (!kSwaps<Blocking>) multiply_rows.add_scores(scores, tile.first(i).from_row(first));
+  };
+  const auto add_queries = [&](int i) {
+    const Numbers<Blocking> own(of_queries, i);
+    start(dp, own.delta(query));
+    if constexpr (kSwaps<Blocking>)
+      multiply_rows(scores, dp, tile.first(i), tile.second(i));
+    else
+      multiply_rows.add_dp(dp, tile.second(i).from_row(first));
+    __syncwarp();  // else the compiler reads on until registers spill
+    to_shares(scores, own.lse(query), scale);
+    multiply(dp, scores);
+    if constexpr (kHandsOver<Blocking>) handed_over.put(scores, dp);
+    multiply_columns(key_sums, dp, Weights::ds, tile.first(i));
+  };
+  const auto add_upstream = [&](int i) { multiply_columns(value_sums, scores, Weights::p, tile.second(i)); };
+  for_stages(tile, fetch_queries, (problem.queries + kTile - 1) / kTile, multiply_queries, add_queries, add_upstream);
+  // A single key's share is one whatever its score, so its dk is zero; dP - delta is what the two kernels' sums of dP
+  // were rounded to.
+  const float of_scores = problem.keys == 1 ? 0 : problem.scale;
   __syncwarp();  // rows are read by the warps that write them now, of a pair before they swapped
-  put_sums<Precision>(keys.from_column(column), Blocking::row(), key_sums, {problem.scale, problem.scale});
-  put_sums<Precision>(values.from_column(column), Blocking::row(), value_sums, {1, 1});
+#pragma unroll
+  for (int strip = 0; strip < kStrips; ++strip) {
+    const int row = Blocking::row(strip);
+    put_sums<Precision>(keys.from_column(column), row, key_sums[strip], {of_scores, of_scores});
+    put_sums<Precision>(values.from_column(column), row, value_sums[strip], {1, 1});
+  }
   __syncthreads();
   if (dk) store_staying<Blocking>(place.key_rows(dk), keys, place.first);
   if (dv) store_staying<Blocking>(place.key_rows(dv), values, place.first);
@@ -110,11 +235,12 @@ void key_gradients(const Tensor& dk, const Tensor& dv, const Tensor& dy, const T
   for_blocking(q.dtype(), tf32, e, [&]<typename Whole>() {
     using Blocking = std::conditional_t<Whole::Rows::kWidth == 256, typename Whole::Paired, Whole>;
     using T = typename Blocking::Rows::T;
-    constexpr size_t kBytes = 2 * Blocking::kStayingBytes + Moving<Blocking>::kBytes + Products<Blocking>::kRoomBytes +
-                              Moving<Blocking>::kStages * NumberFetcher<Blocking>::kBytes;
+    using Tiles = QueryTiles<Blocking>;
+    constexpr size_t kBytes = 2 * Blocking::kStayingBytes + Tiles::kBytes + Tiles::kStages * Numbers<Blocking>::kBytes +
+                              Scores<Blocking>::kRoomBytes + HandedOver<Blocking>::kRoomBytes;
     launch(key_gradients_kernel<Blocking>, dim3(blocks_of<Blocking>(e.keys, e)), Blocking::kThreads, kBytes,
            mutable_data<T>(dk), mutable_data<T>(dv), data<T>(dy), data<T>(q), data<T>(k), data<T>(v),
-           reinterpret_cast<const QueryNumbers*>(data<float>(numbers)), Problem(e), tiles_of<Blocking>(e.keys));
+           data<float>(numbers), e.rows(), Problem(e), tiles_of<Blocking>(e.keys));
   });
 }
 

@@ -30,7 +30,7 @@ __device__ void estimate_delta(float* to, const Place<Blocking>& place, const T*
   if (threadIdx.x % kLanes == 0) to[head * Blocking::kTokens + token] = sum;
 }
 
-// What a lane knows of its two queries.
+// What a lane knows of its two queries of a strip.
 struct QueryRows {
   float lse[2] = {0, 0}, delta[2] = {0, 0};  // to base 2; the estimate
 
@@ -44,21 +44,22 @@ struct QueryRows {
     for (int half = 0; half < 2; ++half) delta[half] = of_rows[half * 8 + fragment_row()];
   }
 
-  // Scores become P, and dp becomes dS.
+  // What dp is added to: delta comes off for nothing.
   template <int kWide>
-  __device__ void operator()(float (&scores)[kWide][4], float (&dp)[kWide][4], float scale, bool all_keys) {
+  __device__ void start(float (&dp)[kWide][4]) const {
 #pragma unroll
     for (int j = 0; j < kWide; ++j)
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        scores[j][i] = ptx::exp2_approximate(fmaf(scores[j][i], scale, -lse[i / 2]));
-        dp[j][i] -= delta[i / 2];
-      }
-    if (all_keys) find_delta(scores, dp);
+      for (int i = 0; i < 4; ++i) dp[j][i] = -delta[i / 2];
+  }
+
+  // Scores become P.
+  template <int kWide>
+  __device__ void to_shares(float (&scores)[kWide][4], float scale) const {
 #pragma unroll
     for (int j = 0; j < kWide; ++j)
 #pragma unroll
-      for (int i = 0; i < 4; ++i) dp[j][i] *= scores[j][i];
+      for (int i = 0; i < 4; ++i) scores[j][i] = ptx::exp2_approximate(fmaf(scores[j][i], scale, -lse[i / 2]));
   }
 
   // Of all keys at once, delta is exact, and of one key alone exactly its dp. It comes off dp.
@@ -81,69 +82,104 @@ struct QueryRows {
   }
 
   // rest: sums of dS.
-  __device__ void store_numbers(QueryNumbers* to, int first, int queries, const float (&rest)[2]) const {
+  __device__ void store_numbers(float* lses, float* deltas, int first, int queries, const float (&rest)[2]) const {
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int query = first + half * 8 + fragment_row();
-      if (lane() % 4 == 0 && query < queries) store_vector(to + query, float2{-lse[half], -delta[half] - rest[half]});
-    }
+    for (int half = 0; half < 2; ++half)
+      if (const int query = first + half * 8 + fragment_row(); lane() % 4 == 0 && query < queries) {
+        lses[query] = -lse[half];
+        deltas[query] = -delta[half] - rest[half];
+      }
   }
 };
 
+template <typename Blocking>
+using KeyTiles = Passing<Blocking, (Blocking::kRowBytes * Blocking::kStrips <= 128 ? 64 : Blocking::kPaired ? 16 : 32),
+                         Blocking::kPaired            ? Fetching::later_turns
+                         : Blocking::kRowBytes >= 512 ? Fetching::by_turns
+                                                      : Fetching::ahead>;
+
+template <typename Blocking>
+using Scores = std::conditional_t<Blocking::kPaired, SwappedProducts<Blocking, KeyTiles<Blocking>::kTokens>,
+                                  ScoreProducts<Blocking>>;
+
 // dq (null: not wanted) and numbers of queries.
 template <typename Blocking>
-__global__ void __launch_bounds__(Blocking::kThreads, Blocking::kHeads == 1 && Blocking::kRowBytes <= 64 ? 3 : 2)
-    query_gradient_kernel(typename Blocking::Rows::T* __restrict__ dq, QueryNumbers* __restrict__ numbers,
+__global__ void __launch_bounds__(Blocking::kThreads, Blocking::kFewestBlocks)
+    query_gradient_kernel(typename Blocking::Rows::T* __restrict__ dq, float* __restrict__ numbers,
                           const typename Blocking::Rows::T* __restrict__ dy,
                           const typename Blocking::Rows::T* __restrict__ q,
                           const typename Blocking::Rows::T* __restrict__ k,
                           const typename Blocking::Rows::T* __restrict__ v,
                           const typename Blocking::Rows::T* __restrict__ y, const float* __restrict__ lse,
-                          Problem problem, int tiles) {
+                          int64_t rows_of_all, Problem problem, int tiles) {
   using Precision = typename Blocking::Precision;
   using Rows = typename Blocking::Rows;
-  constexpr int kTile = Moving<Blocking>::kTokens, kStages = Moving<Blocking>::kStages;
+  using Tiles = KeyTiles<Blocking>;
+  constexpr int kTile = Tiles::kTokens, kStrips = Blocking::kStrips;
   std::byte* shared = dynamic_shared<std::byte>();
   const Rows queries{shared}, upstream{shared + Blocking::kStayingBytes};
-  const Moving<Blocking> tile{shared + 2 * Blocking::kStayingBytes};  // keys first, values second
-  std::byte* const room = tile.at + Moving<Blocking>::kBytes;
-  auto* estimates = reinterpret_cast<float*>(room + Products<Blocking>::kRoomBytes);  // [kStaying]
+  const Tiles tile{shared + 2 * Blocking::kStayingBytes};  // values first, keys second
+  std::byte* const room = tile.at + Tiles::kBytes;
+  auto* estimates = reinterpret_cast<float*>(room);  // [kStaying], before the loop
   const Place<Blocking> place(problem, tiles);
-  PassingFetcher<Blocking, Moving<Blocking>> fetch_keys(place.key_rows(k), place.key_rows(v));
+  PassingFetcher<Blocking, Tiles> fetch_keys(place.key_rows(v), place.key_rows(k));
   const ProductOfColumns<Precision, Rows> multiply_columns;
-  const auto fetch = [&](int i) {
-    fetch_keys(tile, i);
-    ptx::cp_async_commit();
-  };
   fetch_staying<Blocking>(queries, place.query_rows(q), place.first);
   fetch_staying<Blocking>(upstream, place.query_rows(dy), place.first);
   ptx::cp_async_commit();
-  if (kStages > 1) fetch(0);
+  fetch_stage_0(tile, fetch_keys);
   const bool all_keys = problem.keys <= kTile;
   if (!all_keys) estimate_delta(estimates, place, dy, y);
-  QueryRows rows;
+  QueryRows rows[kStrips];
   const int64_t row_of_head = place.warp_queries();
   const int queries_of_head = row_of_head < 0 ? 0 : problem.queries;  // such a head has none
-  rows.read_lse(lse + row_of_head, place.warp_token(), queries_of_head);
-  await_staying<kStages>();
-  const Products<Blocking> multiply_rows(queries, upstream, room);
-  if (!all_keys) rows.read_delta(estimates + Blocking::row());
+#pragma unroll
+  for (int strip = 0; strip < kStrips; ++strip)
+    rows[strip].read_lse(lse + row_of_head, place.token_of(strip), queries_of_head);
+  ptx::cp_async_wait<1>();
+  __syncthreads();  // the queries have come for everybody
+  const Scores<Blocking> multiply_rows(queries, upstream, room);
+#pragma unroll
+  for (int strip = 0; strip < kStrips; ++strip)
+    if (!all_keys) rows[strip].read_delta(estimates + Blocking::row(strip));
   const float scale = problem.scale * kLog2E;
-  float sums[Blocking::kColumns / 8][4] = {}, rest[4] = {};
-  const auto receive = [&](int i) { fetch_keys.round(tile, i); };
-  for_stages<kStages>((problem.keys + kTile - 1) / kTile, fetch, receive, [&](int i) {
-    typename Products<Blocking>::Sums scores, dp;
-    multiply_rows(scores, dp, tile.first(i), tile.second(i));
+  float sums[kStrips][Blocking::kColumns / 8][4] = {}, rest[kStrips][4] = {};
+  float scores[kStrips][kTile / 8][4], dp[kStrips][kTile / 8][4];
+  const auto multiply_values = [&](int i) {
+    set_to_zero(scores);
+#pragma unroll
+    for (int strip = 0; strip < kStrips; ++strip) rows[strip].start(dp[strip]);
+    if constexpr (!Blocking::kPaired) multiply_rows.add_dp(dp, tile.first(i));
+  };
+  const auto multiply_keys = [&](int i) {
+    if constexpr (Blocking::kPaired)
+      multiply_rows(scores, dp, tile.second(i), tile.first(i));
+    else
+      multiply_rows.add_scores(scores, tile.second(i));
     hide_missing(scores, problem.keys - i * kTile);
-    rows(scores, dp, scale, all_keys);
-    multiply_columns(sums, dp, tile.first(i).from_column(Blocking::column()), rest);
-  });
-  if (!Blocking::is_second())
-    rows.store_numbers(numbers + row_of_head, place.warp_token(), queries_of_head,
-                       {multiply_columns.total_of_row(rest, 0), multiply_columns.total_of_row(rest, 1)});
+#pragma unroll
+    for (int strip = 0; strip < kStrips; ++strip) rows[strip].to_shares(scores[strip], scale);
+    if (all_keys)
+      for (int strip = 0; strip < kStrips; ++strip) rows[strip].find_delta(scores[strip], dp[strip]);
+    multiply(dp, scores);
+  };
+  const auto add_keys = [&](int i) {
+    multiply_columns(sums, dp, tile.second(i).from_column(Blocking::column()), rest);
+  };
+  for_stages(tile, fetch_keys, (problem.keys + kTile - 1) / kTile, multiply_values, multiply_keys, add_keys);
+#pragma unroll
+  for (int strip = 0; strip < kStrips; ++strip)
+    if (!Blocking::is_second())
+      rows[strip].store_numbers(numbers + row_of_head, numbers + rows_of_all + row_of_head, place.token_of(strip),
+                                queries_of_head,
+                                {multiply_columns.total_of_row(rest[strip], 0),
+                                 multiply_columns.total_of_row(rest[strip], 1)});
   if (!dq) return;
   __syncwarp();  // rows are read by the warps that write them now, of a pair before they swapped
-  put_sums<Precision>(queries.from_column(Blocking::column()), Blocking::row(), sums, {problem.scale, problem.scale});
+#pragma unroll
+  for (int strip = 0; strip < kStrips; ++strip)
+    put_sums<Precision>(queries.from_column(Blocking::column()), Blocking::row(strip), sums[strip],
+                        {problem.scale, problem.scale});
   __syncthreads();
   store_staying<Blocking>(place.query_rows(dq), queries, place.first);
 }
@@ -155,11 +191,12 @@ void query_gradient(const Tensor& dq, const Tensor& numbers, const Tensor& dy, c
   for_blocking(q.dtype(), tf32, e, [&]<typename Whole>() {
     using Blocking = std::conditional_t<(Whole::kRowBytes > 512), typename Whole::Paired, Whole>;
     using T = typename Blocking::Rows::T;
-    constexpr size_t kBytes = 2 * Blocking::kStayingBytes + Moving<Blocking>::kBytes + Products<Blocking>::kRoomBytes +
-                              Blocking::kStaying * sizeof(float);
-    launch(query_gradient_kernel<Blocking>, dim3(blocks_of<Blocking>(e.queries, e)), Blocking::kThreads, kBytes,
-           mutable_data<T>(dq), reinterpret_cast<QueryNumbers*>(mutable_data<float>(numbers)), data<T>(dy), data<T>(q),
-           data<T>(k), data<T>(v), data<T>(out.y), data<float>(out.lse), Problem(e), tiles_of<Blocking>(e.queries));
+    using Tiles = KeyTiles<Blocking>;
+    constexpr size_t kRoom = std::max<size_t>(Scores<Blocking>::kRoomBytes, Blocking::kStaying * 4);
+    launch(query_gradient_kernel<Blocking>, dim3(blocks_of<Blocking>(e.queries, e)), Blocking::kThreads,
+           2 * Blocking::kStayingBytes + Tiles::kBytes + kRoom, mutable_data<T>(dq), mutable_data<float>(numbers),
+           data<T>(dy), data<T>(q), data<T>(k), data<T>(v), data<T>(out.y), data<float>(out.lse), e.rows(), Problem(e),
+           tiles_of<Blocking>(e.queries));
   });
 }
 

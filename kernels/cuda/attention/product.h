@@ -5,7 +5,8 @@
 #include "kernels/cuda/attention/tile.h"
 #include "kernels/cuda/tensor_core.h"
 
-// How tensor cores multiply tiles (tile.h), 16 rows a warp. Every address is worked out before the loop over tiles.
+// How tensor cores multiply tiles (tile.h), 16 rows a strip, one strip or two a warp: what it reads of a tile serves all
+// of its strips. Every address is worked out before the loop over tiles.
 //
 // Where the depth runs down a tile's columns, the tile is
 //   bf16  the right operand: ldmatrix transposes.
@@ -46,19 +47,22 @@ __device__ inline void split_of_tile(uint32_t (&parts)[Precision::kParts][kRegis
 template <typename Rows>
 inline constexpr bool kTransposed = std::is_same_v<typename Rows::T, float>&& Rows::kWidth >= 16;
 
-// A left operand: 16 rows, depth along them. Where these are few registers they stay there, else in shared memory.
-template <typename Precision, typename Rows, int kMostRegisters>
+// A left operand: 16 kStrips rows, depth along them. Where these are few registers they stay there, else in shared
+// memory.
+template <typename Precision, typename Rows, int kStrips, int kMostRegisters>
 class LeftRows {
-  static constexpr bool kKept = Rows::kSteps * Precision::kParts * 4 <= kMostRegisters;
+  static constexpr bool kKept = kStrips * Rows::kSteps * Precision::kParts * 4 <= kMostRegisters;
 
  public:
+  using Fragments = uint32_t[kStrips][Precision::kParts][4];
+
   __device__ LeftRows(const Rows& tile, int row) : tile_(tile), row_(row), own_(row + lane() % 16, lane() / 16) {}
 
   // When the tile has come for the warp, to which its rows belong.
   __device__ void keep() {
     if constexpr (kRoundedInTiles<Precision>) {
 #pragma unroll
-      for (int i = lane(); i < 16 * Rows::kChunks; i += 32)
+      for (int i = lane(); i < kStrips * 16 * Rows::kChunks; i += 32)
         round_in_tile<Precision>(tile_.chunk(row_ + i / Rows::kChunks, i % Rows::kChunks));
       __syncwarp();
     }
@@ -66,7 +70,7 @@ class LeftRows {
 #pragma unroll
       for (int step = 0; step < Rows::kSteps; ++step) read(kept_[step], step);
   }
-  __device__ void operator()(uint32_t (&to)[Precision::kParts][4], int step) const {
+  __device__ void operator()(Fragments& to, int step) const {
     if constexpr (kKept)
       std::memcpy(to, kept_[step], sizeof to);
     else
@@ -74,31 +78,34 @@ class LeftRows {
   }
 
  private:
-  __device__ void read(uint32_t (&to)[Precision::kParts][4], int step) const {
-    uint32_t raw[4];
-    ptx::ldmatrix_x4(raw, own_(tile_, 0, step * 2));
-    split_of_tile<Precision>(to, raw);
+  __device__ void read(Fragments& to, int step) const {
+#pragma unroll
+    for (int strip = 0; strip < kStrips; ++strip) {
+      uint32_t raw[4];
+      ptx::ldmatrix_x4(raw, own_(tile_, strip * 16, step * 2));
+      split_of_tile<Precision>(to[strip], raw);
+    }
   }
 
   Rows tile_;
   int row_;
   OwnChunk<Rows> own_;
-  uint32_t kept_[kKept ? Rows::kSteps : 1][Precision::kParts][4];
+  Fragments kept_[kKept ? Rows::kSteps : 1];
 };
 
-// sums[j] += the left rows times rows 8 j to 8 j + 7 of a tile.
+// sums[s][j] += the left rows of strip s times rows 8 j to 8 j + 7 of a tile.
 template <typename Precision, typename Rows>
 class ProductOfRows {
  public:
   __device__ ProductOfRows() : own_(lane() / 16 * 8 + lane() % 8, lane() / 8 % 2) {}
 
-  template <typename Left, int kWide>
-  __device__ void operator()(float (&sums)[kWide][4], const Left& left_rows, const Rows& tile) const {
+  template <typename Left, int kStrips, int kWide>
+  __device__ void operator()(float (&sums)[kStrips][kWide][4], const Left& left_rows, const Rows& tile) const {
     // The longest rows, taken apart, would spill registers.
     [[maybe_unused]] constexpr int kUnrolled = Rows::kSteps * (Precision::kParts - 1) >= 16 ? 4 : Rows::kSteps;
 #pragma unroll kUnrolled
     for (int step = 0; step < Rows::kSteps; ++step) {
-      uint32_t left[Precision::kParts][4];
+      typename Left::Fragments left;
       left_rows(left, step);
 #pragma unroll
       for (int j = 0; j < kWide; j += 2) {
@@ -106,8 +113,11 @@ class ProductOfRows {
         ptx::ldmatrix_x4(raw, own_(tile, j * 8, step * 2));
         split_of_tile<Precision>(even, {raw[0], raw[1]});
         split_of_tile<Precision>(odd, {raw[2], raw[3]});
-        Precision::multiply(sums[j], left, even);
-        Precision::multiply(sums[j + 1], left, odd);
+#pragma unroll
+        for (int strip = 0; strip < kStrips; ++strip) {
+          Precision::multiply(sums[strip][j], left[strip], even);
+          Precision::multiply(sums[strip][j + 1], left[strip], odd);
+        }
       }
     }
   }
@@ -183,21 +193,22 @@ class LeftColumns {
   OwnChunk<Rows> own_;
 };
 
-// sums += weights, 16 x 8 kDeep as sums lie, times the columns of a tile's 8 kDeep rows.
+// sums += weights, kStrips times 16 x 8 kDeep as sums lie, times the columns of a tile's 8 kDeep rows.
 template <typename Precision, typename Rows>
 class ProductOfColumns {
   using Left = LeftColumns<Precision, Rows>;
   static constexpr int kParts = Precision::kParts;
 
  public:
-  template <int kDeep, int kWide>
-  __device__ void operator()(float (&sums)[kWide][4], const float (&weights)[kDeep][4], const Rows& tile) const {
+  template <int kStrips, int kDeep, int kWide>
+  __device__ void operator()(float (&sums)[kStrips][kWide][4], const float (&weights)[kStrips][kDeep][4],
+                             const Rows& tile) const {
     multiply(sums, weights, tile, [](const auto&) {});
   }
   // Also row_sums += weights, times ones (total_of_row).
-  template <int kDeep, int kWide>
-  __device__ void operator()(float (&sums)[kWide][4], const float (&weights)[kDeep][4], const Rows& tile,
-                             float (&row_sums)[4]) const {
+  template <int kStrips, int kDeep, int kWide>
+  __device__ void operator()(float (&sums)[kStrips][kWide][4], const float (&weights)[kStrips][kDeep][4],
+                             const Rows& tile, float (&row_sums)[kStrips][4]) const {
     multiply(sums, weights, tile, [&](const auto& parts) { add_rows(row_sums, parts); });
   }
   // Of row g of the weights, or g + 8.
@@ -205,31 +216,43 @@ class ProductOfColumns {
     return kTransposed<Rows> ? row_sums[half] + row_sums[half + 2] : row_sums[half * 2];
   }
 
+  // Weights of one step of depth, 32 bytes of the tile's element, as they are multiplied.
+  static constexpr int kWideOfStep = 4 / static_cast<int>(sizeof(typename Precision::Element));
+  __device__ static void as_operand(uint32_t (&parts)[kParts][4], const float (*weights)[4]) {
+    uint32_t raw[4];
+    if constexpr (kTransposed<Rows>)
+      std::memcpy(raw, weights[0], sizeof raw);
+    else
+      as_left(raw, weights, typename Precision::Element{});
+    split<Precision>(parts, raw);
+  }
+  // sums += these, times the columns of the tile's rows from `row` on.
+  template <int kStrips, int kWide>
+  __device__ void add_step(float (&sums)[kStrips][kWide][4], const uint32_t (&weights)[kStrips][kParts][4],
+                           const Rows& tile, int row) const {
+    if constexpr (kTransposed<Rows>)
+      multiply_left(sums, weights, tile, row);
+    else
+      multiply_right(sums, weights, tile, row);
+  }
+
  private:
-  template <int kDeep, int kWide, typename Also>
-  __device__ void multiply(float (&sums)[kWide][4], const float (&weights)[kDeep][4], const Rows& tile,
-                           const Also& also) const {
-    using T = typename Precision::Element;
-    constexpr int kStep = 4 / static_cast<int>(sizeof(T));
+  template <int kStrips, int kDeep, int kWide, typename Also>
+  __device__ void multiply(float (&sums)[kStrips][kWide][4], const float (&weights)[kStrips][kDeep][4],
+                           const Rows& tile, const Also& also) const {
 #pragma unroll
-    for (int i = 0; i < kDeep; i += kStep) {
-      uint32_t raw[4], parts[kParts][4];
-      if constexpr (kTransposed<Rows>)
-        std::memcpy(raw, weights[i], sizeof raw);
-      else
-        as_left(raw, weights + i, T{});
-      split<Precision>(parts, raw);
+    for (int i = 0; i < kDeep; i += kWideOfStep) {
+      uint32_t parts[kStrips][kParts][4];
+#pragma unroll
+      for (int strip = 0; strip < kStrips; ++strip) as_operand(parts[strip], weights[strip] + i);
       also(parts);
-      if constexpr (kTransposed<Rows>)
-        multiply_left(sums, parts, tile, i * 8);
-      else
-        multiply_right(sums, parts, tile, i * 8);
+      add_step(sums, parts, tile, i * 8);
     }
   }
 
-  template <int kWide>
-  __device__ void multiply_right(float (&sums)[kWide][4], const uint32_t (&left)[kParts][4], const Rows& tile,
-                                 int row) const {
+  template <int kStrips, int kWide>
+  __device__ void multiply_right(float (&sums)[kStrips][kWide][4], const uint32_t (&left)[kStrips][kParts][4],
+                                 const Rows& tile, int row) const {
     constexpr int kFragments = RightColumns<Rows>::kFragments;
 #pragma unroll
     for (int j = 0; j < kWide; j += kFragments) {
@@ -239,24 +262,26 @@ class ProductOfColumns {
       for (int each = 0; each < kFragments; ++each) {
         uint32_t right[kParts][2];
         split_of_tile<Precision>(right, some[each]);
-        Precision::multiply(sums[j + each], left, right);
+#pragma unroll
+        for (int strip = 0; strip < kStrips; ++strip) Precision::multiply(sums[strip][j + each], left[strip], right);
       }
     }
   }
 
   // The weights' first eight rows are one right operand, the last eight the other.
-  template <int kWide>
-  __device__ void multiply_left(float (&sums)[kWide][4], const uint32_t (&right)[kParts][4], const Rows& tile,
-                                int row) const {
-    uint32_t halves[2][kParts][2];
+  template <int kStrips, int kWide>
+  __device__ void multiply_left(float (&sums)[kStrips][kWide][4], const uint32_t (&right)[kStrips][kParts][4],
+                                const Rows& tile, int row) const {
+    uint32_t halves[kStrips][2][kParts][2];
 #pragma unroll
-    for (int half = 0; half < 2; ++half)
-#pragma unroll
-      for (int part = 0; part < kParts; ++part) std::memcpy(halves[half][part], right[part] + half * 2, 8);
+    for (int i = 0; i < kStrips * 2 * kParts; ++i) {
+      const int strip = i / 2 / kParts, half = i / kParts % 2, part = i % kParts;
+      std::memcpy(halves[strip][half][part], right[strip][part] + half * 2, 8);
+    }
     constexpr int kFragments = Left::kFragments;
 #pragma unroll
     for (int j = 0; j < kWide; j += kFragments * 2) {
-      if (kParts > 1 && kWide >= 16) __syncwarp();  // else the compiler reads on until registers spill
+      if (kParts > 1 && kStrips * kWide >= 16) __syncwarp();  // else the compiler reads on until registers spill
       uint32_t raw[kFragments][4];
       columns_(raw, tile, row, j * 8);
 #pragma unroll
@@ -264,7 +289,8 @@ class ProductOfColumns {
         uint32_t left[kParts][4];
         split_of_tile<Precision>(left, raw[each]);
 #pragma unroll
-        for (int half = 0; half < 2; ++half) Precision::multiply(sums[j + each * 2 + half], left, halves[half]);
+        for (int i = 0; i < kStrips * 2; ++i)
+          Precision::multiply(sums[i / 2][j + each * 2 + i % 2], left, halves[i / 2][i % 2]);
       }
     }
   }
@@ -272,14 +298,18 @@ class ProductOfColumns {
   // Transposed, the registers of two right operands are those of one left: its row g is of even depth, g + 8 of odd,
   // and of depth q is row g of the weights, of q + 4 row g + 8. So ones go to even columns for the one, to odd for the
   // other.
-  __device__ static void add_rows(float (&sums)[4], const uint32_t (&parts)[kParts][4]) {
+  template <int kStrips>
+  __device__ static void add_rows(float (&sums)[kStrips][4], const uint32_t (&parts)[kStrips][kParts][4]) {
     using Part = std::conditional_t<std::is_same_v<Precision, Bf16>, Bf16, Tf32>;
     constexpr uint32_t kOne = std::is_same_v<Precision, Bf16> ? 0x3F803F80 : 0x3F800000;
     const bool odd = kTransposed<Rows> && fragment_row() % 2, even = kTransposed<Rows> && !odd;
+    const uint32_t ones[1][2] = {{odd ? 0 : kOne, even ? 0 : kOne}};
 #pragma unroll
-    for (int part = 0; part < kParts; ++part)
-      Part::multiply(sums, {{parts[part][0], parts[part][1], parts[part][2], parts[part][3]}},
-                     {{odd ? 0 : kOne, even ? 0 : kOne}});
+    for (int i = 0; i < kStrips * kParts; ++i) {
+      uint32_t left[1][4];
+      std::memcpy(left, parts[i / kParts][i % kParts], sizeof left);
+      Part::multiply(sums[i / kParts], left, ones);
+    }
   }
 
   std::conditional_t<kTransposed<Rows>, Left, RightColumns<Rows>> columns_;
@@ -341,15 +371,21 @@ __device__ inline float largest_of_row(float x) {
   return fmaxf(x, __shfl_xor_sync(0xFFFFFFFF, x, 2));
 }
 
+template <int kStrips, int kWide>
+__device__ void set_to_zero(float (&sums)[kStrips][kWide][4]) {
+#pragma unroll
+  for (int i = 0; i < kStrips * kWide * 4; ++i) sums[i / 4 / kWide][i / 4 % kWide][i % 4] = 0;
+}
+
 // Scores of keys that are not there count for nothing; `keys` are.
-template <int kWide>
-__device__ void hide_missing(float (&scores)[kWide][4], int keys) {
+template <int kStrips, int kWide>
+__device__ void hide_missing(float (&scores)[kStrips][kWide][4], int keys) {
   if (keys >= kWide * 8) return;
 #pragma unroll
   for (int j = 0; j < kWide; ++j)
 #pragma unroll
-    for (int i = 0; i < 4; ++i)
-      if (j * 8 + fragment_column() + i % 2 >= keys) scores[j][i] = -INFINITY;
+    for (int i = 0; i < kStrips * 4; ++i)
+      if (j * 8 + fragment_column() + i % 2 >= keys) scores[i / 4][j][i % 4] = -INFINITY;
 }
 
 // Calls run.operator()<Precision>() with what multiplies tensors of this dtype.

@@ -39,8 +39,9 @@ struct Tile {
   __device__ T* element(int row, int column) const {
     return reinterpret_cast<T*>(chunk(row, column / kLength)) + column % kLength;
   }
-  // The columns from there on, a whole number of lines.
+  // The columns from there on, a whole number of lines; the rows, a whole number of times eight lines.
   __device__ Tile from_column(int column) const { return {at + column * sizeof(T)}; }
+  __device__ Tile from_row(int row) const { return {at + row * kRowBytes}; }
 };
 
 // The chunk of a tile where a thread reads or writes, worked out once. Those at constant distances from it, of rows and
