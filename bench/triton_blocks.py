@@ -40,6 +40,7 @@ OPERATIONS = {
 PRECISIONS = {  # element, Triton's name for it, multiply-adds of a tensor-core instruction, instructions for a product
     "bf16": ("bf16", "tf32", 2048, 1),  # no f32 is multiplied there
     "tf32": ("fp32", "tf32", 1024, 1),
+    "tf32 rounded": ("fp32", "tf32", 1024, 1),  # to nearest, as ours are
     "tf32x3": ("fp32", "tf32x3", 1024, 3),
 }
 
@@ -123,9 +124,8 @@ def compiled(operation: str, precision: str, size: int, block: Block) -> tuple[s
     constants = o.constants | {o.size: size} | dict(zip(o.axes, block.axes))
     if "ANEW" in o.kernel.arg_names:
         constants["ANEW"] = block.anew
-    code, shared = kernels.compiled(
-        o.kernel, element, ARCHITECTURE, block.warps, block.stages, PRECISION=named, **constants
-    )
+    constants |= {"PRECISION": named, "ROUND": "rounded" in precision}
+    code, shared = kernels.compiled(o.kernel, element, ARCHITECTURE, block.warps, block.stages, **constants)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(code)
         file.flush()

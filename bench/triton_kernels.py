@@ -16,8 +16,16 @@ LN2 = tl.constexpr(0.6931471805599453)  # scales of attention hold log2(e), for 
 
 
 @triton.jit
+def dot(a, b, sums, PRECISION: tl.constexpr, ROUND: tl.constexpr):
+    """sums + a b. ROUND: f32 to tf32 as our kernels do, by one multiplication, where tensor cores would cut it off."""
+    if ROUND:
+        a, b = a * (1 + 0.69 / 2048), b * (1 + 0.69 / 2048)
+    return tl.dot(a, b, sums, input_precision=PRECISION)
+
+
+@triton.jit
 def conv2d(x, weight, y, images, h, w, c, filters, rows, columns, stride, padding,
-           R: tl.constexpr, S: tl.constexpr, PRECISION: tl.constexpr,
+           R: tl.constexpr, S: tl.constexpr, PRECISION: tl.constexpr, ROUND: tl.constexpr,
            PIXELS: tl.constexpr, FILTERS: tl.constexpr, DEPTH: tl.constexpr):  # fmt: skip
     pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
     filter = tl.program_id(1) * FILTERS + tl.arange(0, FILTERS)
@@ -34,7 +42,7 @@ def conv2d(x, weight, y, images, h, w, c, filters, rows, columns, stride, paddin
     tap_of_x = x
     for step in range(0, R * S * c, DEPTH):
         a = tl.load(tap_of_x + of_x, mask=((exists & 1) != 0)[:, None], other=0.0)
-        sums = tl.dot(a, tl.load(weight + step + of_weight), sums, input_precision=PRECISION)
+        sums = dot(a, tl.load(weight + step + of_weight), sums, PRECISION, ROUND)
         tap_of_x += DEPTH
         channel += DEPTH
         if R * S > 1:  # known when it is compiled
@@ -48,7 +56,7 @@ def conv2d(x, weight, y, images, h, w, c, filters, rows, columns, stride, paddin
 
 @triton.jit
 def conv2d_weight(dweight, dy, x, images, h, w, c, filters, rows, columns, stride, padding, pixels_a_split,
-                  R: tl.constexpr, S: tl.constexpr, PRECISION: tl.constexpr,
+                  R: tl.constexpr, S: tl.constexpr, PRECISION: tl.constexpr, ROUND: tl.constexpr,
                   FILTERS: tl.constexpr, WINDOW: tl.constexpr, DEPTH: tl.constexpr):  # fmt: skip
     filter = tl.program_id(0) * FILTERS + tl.arange(0, FILTERS)
     e = tl.program_id(1) * WINDOW + tl.arange(0, WINDOW)
@@ -70,7 +78,7 @@ def conv2d_weight(dweight, dy, x, images, h, w, c, filters, rows, columns, strid
         y_i, y_j = i[:, None] + r[None, :], j[:, None] + s[None, :]
         exists = (y_i >= 0) & (y_i < h) & (y_j >= 0) & (y_j < w)
         b = tl.load(x + at[:, None] * c + of_x[None, :], mask=exists, other=0.0)
-        sums = tl.dot(tl.load(of_dy), b, sums, input_precision=PRECISION)
+        sums = dot(tl.load(of_dy), b, sums, PRECISION, ROUND)
         of_dy += DEPTH * filters
         at, i, j = at + on, i + on_i, j + on_j
         ends = j >= columns * stride - padding
@@ -92,8 +100,8 @@ def places(first, image, head, tokens, heads, TOKENS: tl.constexpr, WIDTH: tl.co
 
 
 @triton.jit
-def attention(q, k, v, y, lse, queries, keys, heads, scale, PRECISION: tl.constexpr, WIDTH: tl.constexpr,
-              QUERIES: tl.constexpr, KEYS: tl.constexpr, ANEW: tl.constexpr):  # fmt: skip
+def attention(q, k, v, y, lse, queries, keys, heads, scale, PRECISION: tl.constexpr, ROUND: tl.constexpr,
+              WIDTH: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr, ANEW: tl.constexpr):  # fmt: skip
     image, head = tl.program_id(1) // heads, tl.program_id(1) % heads
     query = tl.program_id(0) * QUERIES + tl.arange(0, QUERIES)
     own = places(tl.program_id(0) * QUERIES, image, head, queries, heads, QUERIES, WIDTH)
@@ -105,12 +113,12 @@ def attention(q, k, v, y, lse, queries, keys, heads, scale, PRECISION: tl.conste
     for first in range(0, keys, KEYS):
         if ANEW:
             at = places(first, image, head, keys, heads, KEYS, WIDTH)
-        scores = tl.dot(a, tl.trans(tl.load(k + at)), input_precision=PRECISION)
+        scores = dot(a, tl.trans(tl.load(k + at)), None, PRECISION, ROUND)
         now = tl.maximum(largest, tl.max(scores, 1) * scale)
         share = tl.exp2(scores * scale - now[:, None])
         before = tl.exp2(largest - now)
         total, largest = total * before + tl.sum(share, 1), now
-        sums = tl.dot(share.to(v.dtype.element_ty), tl.load(v + at), sums * before[:, None], input_precision=PRECISION)
+        sums = dot(share.to(v.dtype.element_ty), tl.load(v + at), sums * before[:, None], PRECISION, ROUND)
         if not ANEW:
             k += KEYS * heads * WIDTH
             v += KEYS * heads * WIDTH
@@ -120,7 +128,7 @@ def attention(q, k, v, y, lse, queries, keys, heads, scale, PRECISION: tl.conste
 
 @triton.jit
 def attention_query_gradient(dq, dy, q, k, v, lse, delta, queries, keys, heads, scale,
-                             PRECISION: tl.constexpr, WIDTH: tl.constexpr,
+                             PRECISION: tl.constexpr, ROUND: tl.constexpr, WIDTH: tl.constexpr,
                              QUERIES: tl.constexpr, KEYS: tl.constexpr, ANEW: tl.constexpr):  # fmt: skip
     image, head = tl.program_id(1) // heads, tl.program_id(1) % heads
     query = tl.program_id(0) * QUERIES + tl.arange(0, QUERIES)
@@ -136,9 +144,9 @@ def attention_query_gradient(dq, dy, q, k, v, lse, delta, queries, keys, heads, 
         if ANEW:
             at = places(first, image, head, keys, heads, KEYS, WIDTH)
         b = tl.load(k + at)
-        share = tl.exp2(tl.dot(a, tl.trans(b), input_precision=PRECISION) * scale - log_total[:, None])
-        ds = share * tl.dot(upstream, tl.trans(tl.load(v + at)), minus_mean, input_precision=PRECISION)
-        sums = tl.dot(ds.to(k.dtype.element_ty), b, sums, input_precision=PRECISION)
+        share = tl.exp2(dot(a, tl.trans(b), None, PRECISION, ROUND) * scale - log_total[:, None])
+        ds = share * dot(upstream, tl.trans(tl.load(v + at)), minus_mean, PRECISION, ROUND)
+        sums = dot(ds.to(k.dtype.element_ty), b, sums, PRECISION, ROUND)
         if not ANEW:
             k += KEYS * heads * WIDTH
             v += KEYS * heads * WIDTH
@@ -147,7 +155,7 @@ def attention_query_gradient(dq, dy, q, k, v, lse, delta, queries, keys, heads, 
 
 @triton.jit
 def attention_key_gradients(dk, dv, dy, q, k, v, lse, delta, queries, keys, heads, scale,
-                            PRECISION: tl.constexpr, WIDTH: tl.constexpr,
+                            PRECISION: tl.constexpr, ROUND: tl.constexpr, WIDTH: tl.constexpr,
                             QUERIES: tl.constexpr, KEYS: tl.constexpr, ANEW: tl.constexpr):  # fmt: skip
     image, head = tl.program_id(1) // heads, tl.program_id(1) % heads
     key = tl.program_id(0) * KEYS + tl.arange(0, KEYS)
@@ -163,10 +171,10 @@ def attention_key_gradients(dk, dv, dy, q, k, v, lse, delta, queries, keys, head
             at = places(first, image, head, queries, heads, QUERIES, WIDTH)
         a, upstream = tl.load(q + at), tl.load(dy + at)
         log_total, mean = tl.load(lse + first + row), tl.load(delta + first + row)
-        share = tl.exp2(tl.dot(b, tl.trans(a), input_precision=PRECISION) * scale - log_total[None, :])
-        ds = share * (tl.dot(values, tl.trans(upstream), input_precision=PRECISION) - mean[None, :])
-        value_sums = tl.dot(share.to(q.dtype.element_ty), upstream, value_sums, input_precision=PRECISION)
-        key_sums = tl.dot(ds.to(q.dtype.element_ty), a, key_sums, input_precision=PRECISION)
+        share = tl.exp2(dot(b, tl.trans(a), None, PRECISION, ROUND) * scale - log_total[None, :])
+        ds = share * (dot(values, tl.trans(upstream), None, PRECISION, ROUND) - mean[None, :])
+        value_sums = dot(share.to(q.dtype.element_ty), upstream, value_sums, PRECISION, ROUND)
+        key_sums = dot(ds.to(q.dtype.element_ty), a, key_sums, PRECISION, ROUND)
         if not ANEW:
             q += QUERIES * heads * WIDTH
             dy += QUERIES * heads * WIDTH

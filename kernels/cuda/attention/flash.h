@@ -23,9 +23,7 @@ struct Blocking {
   static constexpr int kStayingBytes = kStaying * kRowBytes, kColumns = kWidth / kWarpsOfRow;
 
   // Where a warp's rows begin among those that stay, and its columns of results.
-  __device__ static int row(int strip = 0) {
-    return threadIdx.x / 32 / kWarpsOfRow * 16 * kStrips + strip * 16;
-  }
+  __device__ static int row(int strip = 0) { return threadIdx.x / 32 / kWarpsOfRow * 16 * kStrips + strip * 16; }
   __device__ static bool is_second() { return threadIdx.x / 32 % kWarpsOfRow; }
   __device__ static int column() { return is_second() * kColumns; }
 };
@@ -114,7 +112,7 @@ __device__ void for_stages(const Passing& tile, Fetcher& fetch, int count, const
     }
     second(i);
     if (kHow == Fetching::later_turns) {
-      __syncthreads();
+      __syncthreads();  // everybody is done with the first tile
       if (!is_last) fetch.first(tile, i + 1);
       ptx::cp_async_commit();
     }

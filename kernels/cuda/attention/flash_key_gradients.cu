@@ -11,8 +11,8 @@ constexpr int tokens_of_tile() {
 }
 
 template <typename Blocking>
-using QueryTiles = Passing<Blocking, tokens_of_tile<Blocking>(),
-                           Blocking::kRowBytes >= 512 ? Fetching::later_turns : Fetching::ahead>;
+using QueryTiles =
+    Passing<Blocking, tokens_of_tile<Blocking>(), Blocking::kRowBytes >= 512 ? Fetching::later_turns : Fetching::ahead>;
 
 // The numbers of the queries of a stage: of each -lse, and -delta of every two queries twice, as sums of theirs start.
 template <typename Blocking>
@@ -138,8 +138,7 @@ class HandedOver {
   __device__ void put(const float (*weights)[4], Weights which, int step) const {
     uint32_t parts[1][4];
     Product::as_operand(parts, weights);
-    store_vector(place(Blocking::is_second(), which, step),
-                 uint4{parts[0][0], parts[0][1], parts[0][2], parts[0][3]});
+    store_vector(place(Blocking::is_second(), which, step), uint4{parts[0][0], parts[0][1], parts[0][2], parts[0][3]});
   }
 
   uint4* room_;  // of the pair
@@ -169,7 +168,8 @@ __global__ void __launch_bounds__(Blocking::kThreads, Blocking::kFewestBlocks)
   std::byte* shared = dynamic_shared<std::byte>();
   const Rows keys{shared}, values{shared + Blocking::kStayingBytes};
   const Tiles tile{shared + 2 * Blocking::kStayingBytes};  // queries first, dy second
-  std::byte *const of_queries = tile.at + Tiles::kBytes, *const room = of_queries + Tiles::kStages * Numbers<Blocking>::kBytes;
+  std::byte *const of_queries = tile.at + Tiles::kBytes, *const room =
+                                                             of_queries + Tiles::kStages * Numbers<Blocking>::kBytes;
   const Place<Blocking> place(problem, tiles);
   const int column = Blocking::column();
   QueryFetcher<Blocking> fetch_queries(place, q, dy, numbers, rows_of_all, of_queries);

@@ -5,29 +5,45 @@
 namespace stipple::cuda::flash {
 namespace {
 
-// The sum of dy y of each of the rows that stay, made by two or four lanes a row; heads of one token lie side by side
-// in memory.
-template <typename Blocking, typename T>
-__device__ void estimate_delta(float* to, const Place<Blocking>& place, const T* dy, const T* y) {
-  constexpr int kLanes = Blocking::kThreads / Blocking::kStaying, kLength = kChunkLength<T>, kHeads = Blocking::kHeads;
-  const auto rows = place.query_rows(dy), of_y = place.query_rows(y);
-  const int i = threadIdx.x / kLanes, head = i % kHeads, token = i / kHeads, width = place.problem.width;
-  const bool exists = place.first + token < rows.tokens && head * width < rows.width;
+// A lane's part of dy y of a row of a head: every kLanes-th chunk.
+template <int kLanes, int kWidth, typename T>
+__device__ float part_of_delta(const T* dy, const T* y, int width) {
+  constexpr int kLength = kChunkLength<T>;
   float sum = 0;
 #pragma unroll 4
-  for (int c = threadIdx.x % kLanes * kLength; c < Blocking::Rows::kWidth / kHeads; c += kLanes * kLength)
-    if (exists && c < width) {
-      const int at = head * width + c;
-      const uint4 chunks[2] = {load_vector<uint4>(rows.row(place.first + token) + at),
-                               load_vector<uint4>(of_y.row(place.first + token) + at)};
+  for (int c = threadIdx.x % kLanes * kLength; c < kWidth; c += kLanes * kLength)
+    if (c < width) {
+      const uint4 chunks[2] = {load_vector<uint4>(dy + c), load_vector<uint4>(y + c)};
       T values[2][kLength];
       std::memcpy(values, chunks, sizeof values);
 #pragma unroll
       for (int j = 0; j < kLength; ++j) sum += static_cast<float>(values[0][j]) * static_cast<float>(values[1][j]);
     }
+  return sum;
+}
+
+// The sum of dy y of each of the rows that stay, made by two or four lanes a row, so that they ask for whole sectors;
+// heads of one token lie side by side in memory.
+template <typename Blocking, typename T>
+__device__ void estimate_delta(float* to, const Place<Blocking>& place, const T* dy, const T* y) {
+  constexpr int kLanes = Blocking::kPaired ? 4 : 2, kPasses = Blocking::kStaying * kLanes / Blocking::kThreads;
+  constexpr int kHeads = Blocking::kHeads, kWidth = Blocking::Rows::kWidth / kHeads;
+  const auto rows = place.query_rows(dy), of_y = place.query_rows(y);
+  float sums[kPasses] = {};
 #pragma unroll
-  for (int distance = 1; distance < kLanes; distance *= 2) sum += __shfl_xor_sync(0xFFFFFFFF, sum, distance);
-  if (threadIdx.x % kLanes == 0) to[head * Blocking::kTokens + token] = sum;
+  for (int pass = 0; pass < kPasses; ++pass) {
+    const int i = (pass * Blocking::kThreads + threadIdx.x) / kLanes, width = place.problem.width;
+    const int token = place.first + i / kHeads, column = i % kHeads * width;
+    if (token < rows.tokens && column < rows.width)
+      sums[pass] = part_of_delta<kLanes, kWidth>(rows.row(token) + column, of_y.row(token) + column, width);
+#pragma unroll
+    for (int distance = 1; distance < kLanes; distance *= 2)
+      sums[pass] += __shfl_xor_sync(0xFFFFFFFF, sums[pass], distance);
+  }
+#pragma unroll
+  for (int pass = 0; pass < kPasses; ++pass)
+    if (const int i = (pass * Blocking::kThreads + threadIdx.x) / kLanes; threadIdx.x % kLanes == 0)
+      to[i % kHeads * Blocking::kTokens + i / kHeads] = sums[pass];
 }
 
 // What a lane knows of its two queries of a strip.
@@ -93,7 +109,10 @@ struct QueryRows {
 };
 
 template <typename Blocking>
-using KeyTiles = Passing<Blocking, (Blocking::kRowBytes * Blocking::kStrips <= 128 ? 64 : Blocking::kPaired ? 16 : 32),
+using KeyTiles = Passing<Blocking,
+                         (Blocking::kRowBytes * Blocking::kStrips <= 128 ? 64
+                          : Blocking::kPaired                            ? 16
+                                                                         : 32),
                          Blocking::kPaired            ? Fetching::later_turns
                          : Blocking::kRowBytes >= 512 ? Fetching::by_turns
                                                       : Fetching::ahead>;
@@ -170,10 +189,9 @@ __global__ void __launch_bounds__(Blocking::kThreads, Blocking::kFewestBlocks)
 #pragma unroll
   for (int strip = 0; strip < kStrips; ++strip)
     if (!Blocking::is_second())
-      rows[strip].store_numbers(numbers + row_of_head, numbers + rows_of_all + row_of_head, place.token_of(strip),
-                                queries_of_head,
-                                {multiply_columns.total_of_row(rest[strip], 0),
-                                 multiply_columns.total_of_row(rest[strip], 1)});
+      rows[strip].store_numbers(
+          numbers + row_of_head, numbers + rows_of_all + row_of_head, place.token_of(strip), queries_of_head,
+          {multiply_columns.total_of_row(rest[strip], 0), multiply_columns.total_of_row(rest[strip], 1)});
   if (!dq) return;
   __syncwarp();  // rows are read by the warps that write them now, of a pair before they swapped
 #pragma unroll

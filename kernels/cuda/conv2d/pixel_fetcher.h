@@ -28,24 +28,22 @@ class PixelFetcher {
         row_(row + threadIdx.x / kChunks),
         channel_(stage * kDepth + threadIdx.x % kChunks * kLength) {
     column += threadIdx.x / kChunks;
-    pixels_left_ = g.pixels() - row_, filters_left_ = g.filters - column;
 #pragma unroll
-    for (int i = 0; i < kFilters; ++i) filter_[i] = ptx::kept(weight + int64_t{column + i * kRowsAtOnce} * g.c);
+    for (int i = 0; i < kFilters; ++i)
+      filter_[i] = ptx::kept(weight + int64_t{min(column + i * kRowsAtOnce, g.filters - 1)} * g.c);
     enter();
   }
 
   // Starts the copies of the next stage.
   __device__ void operator()(std::byte* a, std::byte* b) {
     if (static_cast<unsigned>(channel_ - x_.a_channels) < kDepth) enter();
-    if (channel_ >= g.c) pixels_left_ = filters_left_ = 0;
+    const int bytes = channel_ < g.c ? kChunk : 0;
 #pragma unroll
     for (int i = 0; i < kPixels; ++i)
-      ptx::cp_async<kChunk>(a + place_ + i * kRowsAtOnce * kRowBytes, pixel_[i] + channel_,
-                            i * kRowsAtOnce < pixels_left_ ? kChunk : 0);
+      ptx::cp_async<kChunk>(a + place_ + i * kRowsAtOnce * kRowBytes, pixel_[i] + channel_, bytes);
 #pragma unroll
     for (int i = 0; i < kFilters; ++i)
-      ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes, filter_[i] + channel_,
-                            i * kRowsAtOnce < filters_left_ ? kChunk : 0);
+      ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes, filter_[i] + channel_, bytes);
     channel_ += kDepth;
   }
 
@@ -58,16 +56,18 @@ class PixelFetcher {
   __device__ void enter() {
     const auto column = x_.column(channel_);
 #pragma unroll
-    for (int i = 0; i < kPixels; ++i) pixel_[i] = ptx::kept(column(row_ + i * kRowsAtOnce) - channel_);
+    for (int i = 0; i < kPixels; ++i)
+      pixel_[i] = ptx::kept(column(min(row_ + i * kRowsAtOnce, g.pixels() - 1)) - channel_);
   }
 
   const Correlation& g;
   const Joined<const T>& x_;
-  int place_;                       // of its chunk in a tile
-  int row_;                         // its first pixel,
-  int channel_;                     // and the channel it has reached
-  int pixels_left_, filters_left_;  // from its first on; none behind the last channel
-  const T* pixel_[kPixels];         // less the channels of the tensor before: a channel's place is one addition
+  int place_;    // of its chunk in a tile
+  int row_;      // its first pixel,
+  int channel_;  // and the channel it has reached
+  // Of pixels, less the channels of the tensor before: a channel's place is one addition. Behind the last pixel or
+  // filter, the last: their sums are not stored.
+  const T* pixel_[kPixels];
   const T* filter_[kFilters];
 };
 

@@ -77,8 +77,8 @@ class ChunkFetcher {
     }
     along_filter_ = tap * g.c + channel_;
 #pragma unroll
-    for (int i = 0; i < kFilters; ++i) filter_[i] = ptx::kept(weight + int64_t{column + i * kRowsAtOnce} * g.window());
-    filters_left_ = g.filters - column;
+    for (int i = 0; i < kFilters; ++i)
+      filter_[i] = ptx::kept(weight + int64_t{min(column + i * kRowsAtOnce, g.filters - 1)} * g.window());
     end_if_done();
   }
 
@@ -91,7 +91,7 @@ class ChunkFetcher {
 #pragma unroll
     for (int i = 0; i < kFilters; ++i)
       ptx::cp_async<kChunk>(b + place_ + i * kRowsAtOnce * kRowBytes, filter_[i] + along_filter_,
-                            i * kRowsAtOnce < filters_left_ ? kChunk : 0);
+                            channels_left_ ? kChunk : 0);
     go_on();
   }
 
@@ -111,7 +111,7 @@ class ChunkFetcher {
   // Behind the last channel nothing is inside.
   __device__ void end_if_done() {
     if (channel_ < g.c) return;
-    filters_left_ = 0;
+    channels_left_ = false;
 #pragma unroll
     for (int i = 0; i < kPixels / 2; ++i) inside_[i] = 0;
   }
@@ -124,8 +124,8 @@ class ChunkFetcher {
   uint32_t end_, row_begins_ = 0;      // the one behind the last tap, and all with which rows of the window begin
   const T* window_[kPixels];           // may begin outside the picture: nothing is read there
   uint32_t inside_[kPixels / 2] = {};  // a bit a tap, two pixels in one
-  const T* filter_[kFilters];
-  int filters_left_;
+  bool channels_left_ = true;          // none behind the last channel
+  const T* filter_[kFilters];          // behind the last one, the last: its sums are not stored
 };
 
 }  // namespace stipple::cuda::mma
