@@ -53,7 +53,7 @@ class Block:
     anew: bool = False  # attention's places are worked out in every pass: fewer registers
 
 
-BEST = {  # what search() printed; where there is one stage, nothing is fetched ahead
+BEST = {  # what search() printed, or looking found better; where there is one stage, nothing is fetched ahead
     ("conv2d", "bf16", 32): Block((256, 64), 4, 2),
     ("conv2d", "bf16", 64): Block((256, 32), 4, 2),
     ("conv2d", "bf16", 128): Block((128, 64), 4, 2),
@@ -96,6 +96,27 @@ BEST = {  # what search() printed; where there is one stage, nothing is fetched 
     ("dk, dv", "tf32", 64): Block((32, 32), 2, 2),
     ("dk, dv", "tf32", 128): Block((64, 64), 8, 1),
     ("dk, dv", "tf32", 256): Block((32, 16), 8, 2),
+    ("conv2d", "tf32 rounded", 32): Block((256, 32), 4, 2),
+    ("conv2d", "tf32 rounded", 64): Block((256, 16), 4, 2),
+    ("conv2d", "tf32 rounded", 128): Block((256, 16), 8, 2),
+    ("conv2d 1x1", "tf32 rounded", 128): Block((256, 32), 8, 2),
+    ("conv2d_weight", "tf32 rounded", 64): Block((256, 16), 4, 1),
+    ("conv2d_weight", "tf32 rounded", 128): Block((256, 32), 8, 2),
+    ("attention", "tf32 rounded", 16): Block((128, 128), 4, 2, anew=True),
+    ("attention", "tf32 rounded", 32): Block((128, 64), 4, 2),
+    ("attention", "tf32 rounded", 64): Block((32, 128), 4, 2),
+    ("attention", "tf32 rounded", 128): Block((32, 64), 4, 2),
+    ("attention", "tf32 rounded", 256): Block((16, 32), 4, 2),
+    ("dq", "tf32 rounded", 16): Block((128, 16), 2, 2),
+    ("dq", "tf32 rounded", 32): Block((128, 32), 4, 1),
+    ("dq", "tf32 rounded", 64): Block((32, 64), 4, 2),
+    ("dq", "tf32 rounded", 128): Block((64, 64), 8, 1, anew=True),
+    ("dq", "tf32 rounded", 256): Block((16, 64), 8, 2),
+    ("dk, dv", "tf32 rounded", 16): Block((16, 128), 2, 2),
+    ("dk, dv", "tf32 rounded", 32): Block((16, 128), 4, 2),
+    ("dk, dv", "tf32 rounded", 64): Block((64, 32), 4, 2),
+    ("dk, dv", "tf32 rounded", 128): Block((64, 32), 8, 2),
+    ("dk, dv", "tf32 rounded", 256): Block((16, 16), 8, 2),
     ("conv2d", "tf32x3", 64): Block((256, 16), 8, 2),
     ("conv2d_weight", "tf32x3", 64): Block((256, 16), 8, 1),
     ("attention", "tf32x3", 64): Block((32, 64), 4, 2),

@@ -14,6 +14,13 @@ void query_gradient(const Tensor& dq, const Tensor& numbers, const Tensor& dy, c
 void key_gradients(const Tensor& dk, const Tensor& dv, const Tensor& dy, const Tensor& q, const Tensor& k,
                    const Tensor& v, const Tensor& numbers, const AttentionExtents& e, bool tf32);
 
+// Of a tile that goes by: as many as registers hold scores and dp of.
+template <typename Blocking>
+constexpr int tokens_of_tile() {
+  constexpr int kBytes = Blocking::kRowBytes;
+  return Blocking::kStrips == 2 ? (kBytes <= 64 ? 64 : 32) : kBytes <= 256 ? 64 : kBytes <= 512 ? 32 : 16;
+}
+
 // dP - delta becomes dS = P (dP - delta).
 template <int kStrips, int kWide>
 __device__ void multiply(float (&dp)[kStrips][kWide][4], const float (&p)[kStrips][kWide][4]) {
@@ -23,12 +30,11 @@ __device__ void multiply(float (&dp)[kStrips][kWide][4], const float (&p)[kStrip
     for (int i = 0; i < kWide * 4; ++i) dp[strip][i / 4][i % 4] *= p[strip][i / 4][i % 4];
 }
 
-// Two products with rows that stay: scores, and dp.
-template <typename Blocking>
+// Two products with rows that stay: scores, and dp. kMostKept: registers for the rows of each.
+template <typename Blocking, int kMostKept>
 class ScoreProducts {
   using Precision = typename Blocking::Precision;
   using Rows = typename Blocking::Rows;
-  static constexpr int kMostKept = 8 * Precision::kParts;  // registers for the rows of each
 
  public:
   static constexpr int kRoomBytes = 0;

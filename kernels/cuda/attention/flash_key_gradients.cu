@@ -6,13 +6,8 @@ namespace stipple::cuda::flash {
 namespace {
 
 template <typename Blocking>
-constexpr int tokens_of_tile() {
-  return Blocking::kRowBytes * Blocking::kStrips <= 128 ? 64 : Blocking::kRowBytes <= 512 ? 32 : 16;
-}
-
-template <typename Blocking>
 using QueryTiles =
-    Passing<Blocking, tokens_of_tile<Blocking>(), Blocking::kRowBytes >= 512 ? Fetching::later_turns : Fetching::ahead>;
+    Passing<Blocking, tokens_of_tile<Blocking>(), Blocking::kStrips == 1 ? Fetching::later_turns : Fetching::ahead>;
 
 // The numbers of the queries of a stage: of each -lse, and -delta of every two queries twice, as sums of theirs start.
 template <typename Blocking>
@@ -150,7 +145,7 @@ inline constexpr bool kSwaps = Blocking::kPaired && !kHandsOver<Blocking>;
 
 template <typename Blocking>
 using Scores = std::conditional_t<kSwaps<Blocking>, SwappedProducts<Blocking, QueryTiles<Blocking>::kTokens>,
-                                  ScoreProducts<Blocking>>;
+                                  ScoreProducts<Blocking, 8 * Blocking::Precision::kParts>>;
 
 // dk and dv (null: not wanted).
 template <typename Blocking>
@@ -205,9 +200,10 @@ __global__ void __launch_bounds__(Blocking::kThreads, Blocking::kFewestBlocks)
       multiply_rows(scores, dp, tile.first(i), tile.second(i));
     else
       multiply_rows.add_dp(dp, tile.second(i).from_row(first));
-    __syncwarp();  // else the compiler reads on until registers spill
+    __syncwarp();  // else, here and below, the compiler reads on until registers spill
     to_shares(scores, own.lse(query), scale);
     multiply(dp, scores);
+    if (kStrips == 1) __syncwarp();
     if constexpr (kHandsOver<Blocking>) handed_over.put(scores, dp);
     multiply_columns(key_sums, dp, Weights::ds, tile.first(i));
   };

@@ -109,17 +109,17 @@ struct QueryRows {
 };
 
 template <typename Blocking>
-using KeyTiles = Passing<Blocking,
-                         (Blocking::kRowBytes * Blocking::kStrips <= 128 ? 64
-                          : Blocking::kPaired                            ? 16
-                                                                         : 32),
-                         Blocking::kPaired            ? Fetching::later_turns
-                         : Blocking::kRowBytes >= 512 ? Fetching::by_turns
-                                                      : Fetching::ahead>;
+using KeyTiles = Passing<Blocking, tokens_of_tile<Blocking>(),
+                         Blocking::kPaired        ? Fetching::later_turns
+                         : Blocking::kStrips == 1 ? Fetching::by_turns
+                                                  : Fetching::ahead>;
+
+template <typename Blocking>
+inline constexpr int kMostKept = Blocking::kStrips == 1 ? 32 : 8 * Blocking::Precision::kParts;
 
 template <typename Blocking>
 using Scores = std::conditional_t<Blocking::kPaired, SwappedProducts<Blocking, KeyTiles<Blocking>::kTokens>,
-                                  ScoreProducts<Blocking>>;
+                                  ScoreProducts<Blocking, kMostKept<Blocking>>>;
 
 // dq (null: not wanted) and numbers of queries.
 template <typename Blocking>
