@@ -5,8 +5,8 @@
 
 namespace stipple::cuda::flash {
 
-// dq (null: not wanted) and what the second kernel needs of queries: numbers [2, N * heads * queries], -lse to base 2 and
-// -delta.
+// dq (null: not wanted) and what the second kernel needs of queries: numbers [2, N * heads * queries], -lse to base 2
+// and -delta.
 void query_gradient(const Tensor& dq, const Tensor& numbers, const Tensor& dy, const Tensor& q, const Tensor& k,
                     const Tensor& v, const AttentionOut& out, const AttentionExtents& e, bool tf32);
 

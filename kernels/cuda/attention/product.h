@@ -5,8 +5,8 @@
 #include "kernels/cuda/attention/tile.h"
 #include "kernels/cuda/tensor_core.h"
 
-// How tensor cores multiply tiles (tile.h), 16 rows a strip, one strip or two a warp: what it reads of a tile serves all
-// of its strips. Every address is worked out before the loop over tiles.
+// How tensor cores multiply tiles (tile.h), 16 rows a strip, one strip or two a warp: what it reads of a tile serves
+// both. Every address is worked out before the loop over tiles.
 //
 // Where the depth runs down a tile's columns, the tile is
 //   bf16  the right operand: ldmatrix transposes.
