@@ -15,7 +15,7 @@ struct Blocking {
   using Precision = P;
   using Rows = Tile<typename Precision::Element, kWidth>;
   using Paired = Blocking<P, kWidth, kHeadCount, 2>;
-  static constexpr int kHeads = kHeadCount, kStrips = kWidth <= 64 ? 2 : 1, kRowBytes = Rows::kRowBytes;
+  static constexpr int kHeads = kHeadCount, kStrips = kWidth * P::kParts <= 64 ? 2 : 1, kRowBytes = Rows::kRowBytes;
   static constexpr int kWarps = 4 * kHeads / kStrips, kThreads = 32 * kWarps;
   static constexpr int kFewestBlocks = kWarps < 4 ? 8 / kWarps : 2;  // of a multiprocessor: registers for 8 warps
   static constexpr bool kPaired = kWarpsOfRow == 2;

@@ -17,9 +17,14 @@ void key_gradients(const Tensor& dk, const Tensor& dv, const Tensor& dy, const T
 // Of a tile that goes by: as many as registers hold scores and dp of.
 template <typename Blocking>
 constexpr int tokens_of_tile() {
-  constexpr int kBytes = Blocking::kRowBytes;
-  return Blocking::kStrips == 2 ? (kBytes <= 64 ? 64 : 32) : kBytes <= 256 ? 64 : kBytes <= 512 ? 32 : 16;
+  constexpr int kBytes = Blocking::kRowBytes * Blocking::Precision::kParts;
+  return Blocking::kStrips == 2 ? (kBytes <= 64 ? 64 : 32) : kBytes <= 256 ? 64 : Blocking::kRowBytes <= 512 ? 32 : 16;
 }
+
+// Whether dp is added to -delta, which so comes off for nothing. f32 would lose digits: of large values with small
+// differences dp and delta are large, and what the two kernels' sums of dp then lose is not the same.
+template <typename Blocking>
+inline constexpr bool kStartsAtDelta = Blocking::Precision::kParts == 1;
 
 // dP - delta becomes dS = P (dP - delta).
 template <int kStrips, int kWide>

@@ -37,13 +37,14 @@ class QueryFetcher : public PassingFetcher<Blocking, QueryTiles<Blocking>> {
     const int64_t row_of_head = place.queries_of(threadIdx.x / Own::kTokens);
     const int token = threadIdx.x % Own::kTokens;
     lse_ = numbers + row_of_head + token;
-    queries_ = row_of_head >= 0 ? place.problem.queries - token : 0;
+    queries_ = row_of_head >= 0 ? place.problem.queries : 0;
   }
 
   __device__ void second(const Tiles& to, int i) {
     PassingFetcher<Blocking, Tiles>::second(to, i);
     const Own own(room_, i);
-    const int query = threadIdx.x, bytes = queries_ > 0 ? sizeof(float) : 0;
+    const int query = threadIdx.x;
+    const int bytes = i * Own::kTokens + query % Own::kTokens < queries_ ? sizeof(float) : 0;
     if (query < Own::kCount) {
       ptx::cp_async<sizeof(float)>(own.lse(query), lse_, bytes);
 #pragma unroll
@@ -51,14 +52,14 @@ class QueryFetcher : public PassingFetcher<Blocking, QueryTiles<Blocking>> {
         ptx::cp_async<sizeof(float)>(own.delta(query / 2 * 2) + query % 2 + (query / 16 % 2 ^ copy) * 2, lse_ + rows_,
                                      bytes);
     }
-    queries_ -= Own::kTokens, lse_ += Own::kTokens;
+    lse_ += Own::kTokens;
   }
 
  private:
   std::byte* room_;
   int64_t rows_;
   const float* lse_;
-  int queries_;  // that are left
+  int queries_;  // of the head; none where there is no such head
 };
 
 // Scores, transposed, become P.
@@ -75,15 +76,18 @@ __device__ void to_shares(float (&scores)[kStrips][kWide][4], const float* lse, 
   }
 }
 
-// What dp is added to: delta comes off for nothing.
-template <int kStrips, int kWide>
-__device__ void start(float (&dp)[kStrips][kWide][4], const float* delta) {
+// Takes delta off dp. kStarts: dp is zero so far.
+template <bool kStarts, int kStrips, int kWide>
+__device__ void take_delta_off(float (&dp)[kStrips][kWide][4], const float* minus_delta) {
 #pragma unroll
   for (int j = 0; j < kWide; ++j) {
-    const auto four = load_vector<float4>(delta + j * 16);
+    const auto four = load_vector<float4>(minus_delta + j * 16);
+    const float each[4] = {four.x, four.y, four.z, four.w};
 #pragma unroll
-    for (int strip = 0; strip < kStrips; ++strip)
-      dp[strip][j][0] = four.x, dp[strip][j][1] = four.y, dp[strip][j][2] = four.z, dp[strip][j][3] = four.w;
+    for (int i = 0; i < kStrips * 4; ++i) {
+      float& to = dp[i / 4][j][i % 4];
+      to = kStarts ? each[i % 4] : to + each[i % 4];
+    }
   }
 }
 
@@ -117,10 +121,10 @@ class HandedOver {
   __device__ void multiply(Sums& sums, Weights which, const Product& product, const Rows& tile) const {
 #pragma unroll
     for (int step = 0; step < 2 * kSteps; ++step) {
-      uint32_t weights[1][1][4];
+      uint32_t weights[1][1][1][4];
       const auto four = load_vector<uint4>(place(step / kSteps, which, step % kSteps));
       std::memcpy(weights, &four, sizeof four);
-      product.add_step(sums, weights, tile, step * 16);
+      product.add_steps(sums, weights, tile, step * 16);
     }
   }
 
@@ -195,12 +199,14 @@ __global__ void __launch_bounds__(Blocking::kThreads, Blocking::kFewestBlocks)
   };
   const auto add_queries = [&](int i) {
     const Numbers<Blocking> own(of_queries, i);
-    start(dp, own.delta(query));
+    set_to_zero(dp);
+    if (kStartsAtDelta<Blocking>) take_delta_off<true>(dp, own.delta(query));
     if constexpr (kSwaps<Blocking>)
       multiply_rows(scores, dp, tile.first(i), tile.second(i));
     else
       multiply_rows.add_dp(dp, tile.second(i).from_row(first));
     __syncwarp();  // else, here and below, the compiler reads on until registers spill
+    if (!kStartsAtDelta<Blocking>) take_delta_off<false>(dp, own.delta(query));
     to_shares(scores, own.lse(query), scale);
     multiply(dp, scores);
     if (kStrips == 1) __syncwarp();

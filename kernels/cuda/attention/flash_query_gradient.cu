@@ -60,13 +60,12 @@ struct QueryRows {
     for (int half = 0; half < 2; ++half) delta[half] = of_rows[half * 8 + fragment_row()];
   }
 
-  // What dp is added to: delta comes off for nothing.
   template <int kWide>
-  __device__ void start(float (&dp)[kWide][4]) const {
+  __device__ void take_delta_off(float (&dp)[kWide][4]) const {
 #pragma unroll
     for (int j = 0; j < kWide; ++j)
 #pragma unroll
-      for (int i = 0; i < 4; ++i) dp[j][i] = -delta[i / 2];
+      for (int i = 0; i < 4; ++i) dp[j][i] -= delta[i / 2];
   }
 
   // Scores become P.
@@ -81,6 +80,7 @@ struct QueryRows {
   // Of all keys at once, delta is exact, and of one key alone exactly its dp. It comes off dp.
   template <int kWide>
   __device__ void find_delta(const float (&p)[kWide][4], float (&dp)[kWide][4]) {
+#pragma unroll
     for (int half = 0; half < 2; ++half) {
       const float first = __shfl_sync(0xFFFFFFFF, dp[0][half * 2], lane() / 4 * 4);
       float sum = 0, total = 0;
@@ -164,10 +164,13 @@ __global__ void __launch_bounds__(Blocking::kThreads, Blocking::kFewestBlocks)
   const float scale = problem.scale * kLog2E;
   float sums[kStrips][Blocking::kColumns / 8][4] = {}, rest[kStrips][4] = {};
   float scores[kStrips][kTile / 8][4], dp[kStrips][kTile / 8][4];
-  const auto multiply_values = [&](int i) {
-    set_to_zero(scores);
+  const auto take_delta_off = [&] {
 #pragma unroll
-    for (int strip = 0; strip < kStrips; ++strip) rows[strip].start(dp[strip]);
+    for (int strip = 0; strip < kStrips; ++strip) rows[strip].take_delta_off(dp[strip]);
+  };
+  const auto multiply_values = [&](int i) {
+    set_to_zero(scores), set_to_zero(dp);
+    if (kStartsAtDelta<Blocking>) take_delta_off();
     if constexpr (!Blocking::kPaired) multiply_rows.add_dp(dp, tile.first(i));
   };
   const auto multiply_keys = [&](int i) {
@@ -175,10 +178,12 @@ __global__ void __launch_bounds__(Blocking::kThreads, Blocking::kFewestBlocks)
       multiply_rows(scores, dp, tile.second(i), tile.first(i));
     else
       multiply_rows.add_scores(scores, tile.second(i));
+    if (!kStartsAtDelta<Blocking>) take_delta_off();
     hide_missing(scores, problem.keys - i * kTile);
 #pragma unroll
     for (int strip = 0; strip < kStrips; ++strip) rows[strip].to_shares(scores[strip], scale);
     if (all_keys)
+#pragma unroll
       for (int strip = 0; strip < kStrips; ++strip) rows[strip].find_delta(scores[strip], dp[strip]);
     multiply(dp, scores);
   };

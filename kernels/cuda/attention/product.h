@@ -226,10 +226,10 @@ class ProductOfColumns {
       as_left(raw, weights, typename Precision::Element{});
     split<Precision>(parts, raw);
   }
-  // sums += these, times the columns of the tile's rows from `row` on.
-  template <int kStrips, int kWide>
-  __device__ void add_step(float (&sums)[kStrips][kWide][4], const uint32_t (&weights)[kStrips][kParts][4],
-                           const Rows& tile, int row) const {
+  // sums += those of kSteps steps, times the columns of the tile's rows from `row` on.
+  template <int kSteps, int kStrips, int kWide>
+  __device__ void add_steps(float (&sums)[kStrips][kWide][4], const uint32_t (&weights)[kSteps][kStrips][kParts][4],
+                            const Rows& tile, int row) const {
     if constexpr (kTransposed<Rows>)
       multiply_left(sums, weights, tile, row);
     else
@@ -237,63 +237,108 @@ class ProductOfColumns {
   }
 
  private:
+  // Sums over many tokens of products whose summands are exact would lose digits where tensor cores cut them off: so
+  // many steps of f32 are summed apart and added as f32 (multiply_of_many).
+  static constexpr bool kApart = kParts > 1;
+  static constexpr int kStepsApart = 4;
+
   template <int kStrips, int kDeep, int kWide, typename Also>
   __device__ void multiply(float (&sums)[kStrips][kWide][4], const float (&weights)[kStrips][kDeep][4],
                            const Rows& tile, const Also& also) const {
+    constexpr int kSteps = kApart ? (kStepsApart < kDeep ? kStepsApart : kDeep) : 1;
 #pragma unroll
-    for (int i = 0; i < kDeep; i += kWideOfStep) {
-      uint32_t parts[kStrips][kParts][4];
+    for (int i = 0; i < kDeep; i += kSteps * kWideOfStep) {
+      uint32_t parts[kSteps][kStrips][kParts][4];
 #pragma unroll
-      for (int strip = 0; strip < kStrips; ++strip) as_operand(parts[strip], weights[strip] + i);
-      also(parts);
-      add_step(sums, parts, tile, i * 8);
+      for (int step = 0; step < kSteps; ++step) {
+#pragma unroll
+        for (int strip = 0; strip < kStrips; ++strip)
+          as_operand(parts[step][strip], weights[strip] + i + step * kWideOfStep);
+        also(parts[step]);
+      }
+      add_steps(sums, parts, tile, i * 8);
     }
   }
 
-  template <int kStrips, int kWide>
-  __device__ void multiply_right(float (&sums)[kStrips][kWide][4], const uint32_t (&left)[kStrips][kParts][4],
+  template <int kSteps, int kStrips, int kWide>
+  __device__ void multiply_right(float (&sums)[kStrips][kWide][4], const uint32_t (&left)[kSteps][kStrips][kParts][4],
                                  const Rows& tile, int row) const {
     constexpr int kFragments = RightColumns<Rows>::kFragments;
 #pragma unroll
     for (int j = 0; j < kWide; j += kFragments) {
-      uint32_t some[kFragments][2];
-      columns_(some, tile, row, j);
+      SumsApart<kStrips, kFragments, kWide> to(sums, j);
 #pragma unroll
-      for (int each = 0; each < kFragments; ++each) {
-        uint32_t right[kParts][2];
-        split_of_tile<Precision>(right, some[each]);
+      for (int step = 0; step < kSteps; ++step) {
+        uint32_t some[kFragments][2];
+        columns_(some, tile, row + step * kWideOfStep * 8, j);
 #pragma unroll
-        for (int strip = 0; strip < kStrips; ++strip) Precision::multiply(sums[strip][j + each], left[strip], right);
+        for (int each = 0; each < kFragments; ++each) {
+          uint32_t right[kParts][2];
+          split_of_tile<Precision>(right, some[each]);
+#pragma unroll
+          for (int strip = 0; strip < kStrips; ++strip)
+            Precision::multiply(to.sum(strip, each), left[step][strip], right);
+        }
       }
+      to.add();
     }
   }
 
   // The weights' first eight rows are one right operand, the last eight the other.
-  template <int kStrips, int kWide>
-  __device__ void multiply_left(float (&sums)[kStrips][kWide][4], const uint32_t (&right)[kStrips][kParts][4],
+  template <int kSteps, int kStrips, int kWide>
+  __device__ void multiply_left(float (&sums)[kStrips][kWide][4], const uint32_t (&right)[kSteps][kStrips][kParts][4],
                                 const Rows& tile, int row) const {
-    uint32_t halves[kStrips][2][kParts][2];
-#pragma unroll
-    for (int i = 0; i < kStrips * 2 * kParts; ++i) {
-      const int strip = i / 2 / kParts, half = i / kParts % 2, part = i % kParts;
-      std::memcpy(halves[strip][half][part], right[strip][part] + half * 2, 8);
-    }
     constexpr int kFragments = Left::kFragments;
 #pragma unroll
     for (int j = 0; j < kWide; j += kFragments * 2) {
-      if (kParts > 1 && kStrips * kWide >= 16) __syncwarp();  // else the compiler reads on until registers spill
-      uint32_t raw[kFragments][4];
-      columns_(raw, tile, row, j * 8);
+      SumsApart<kStrips, kFragments * 2, kWide> to(sums, j);
 #pragma unroll
-      for (int each = 0; each < kFragments; ++each) {
-        uint32_t left[kParts][4];
-        split_of_tile<Precision>(left, raw[each]);
+      for (int step = 0; step < kSteps; ++step) {
+        // Else the compiler reads on until registers spill.
+        if (kApart && (step == 0 ? kStrips * kWide >= 16 : kWide >= 16)) __syncwarp();
+        uint32_t raw[kFragments][4];
+        columns_(raw, tile, row + step * 8, j * 8);
 #pragma unroll
-        for (int i = 0; i < kStrips * 2; ++i)
-          Precision::multiply(sums[i / 2][j + each * 2 + i % 2], left, halves[i / 2][i % 2]);
+        for (int each = 0; each < kFragments; ++each) {
+          uint32_t left[kParts][4];
+          split_of_tile<Precision>(left, raw[each]);
+#pragma unroll
+          for (int i = 0; i < kStrips * 2; ++i) {
+            uint32_t half[kParts][2];
+#pragma unroll
+            for (int part = 0; part < kParts; ++part)
+              std::memcpy(half[part], right[step][i / 2][part] + i % 2 * 2, sizeof half[part]);
+            Precision::multiply(to.sum(i / 2, each * 2 + i % 2), left, half);
+          }
+        }
       }
+      to.add();
     }
   }
+
+  // sums[strip][j] to [j + kCount - 1], or what is to be added to them.
+  template <int kStrips, int kCount, int kWide>
+  class SumsApart {
+   public:
+    __device__ SumsApart(float (&sums)[kStrips][kWide][4], int j) : sums_(sums), j_(j) {}
+    __device__ float (&sum(int strip, int i))[4] {
+      if constexpr (kApart)
+        return apart_[strip][i];
+      else
+        return sums_[strip][j_ + i];
+    }
+    __device__ void add() {
+      if constexpr (kApart)
+#pragma unroll
+        for (int i = 0; i < kStrips * kCount * 4; ++i)
+          sums_[i / 4 / kCount][j_ + i / 4 % kCount][i % 4] += apart_[i / 4 / kCount][i / 4 % kCount][i % 4];
+    }
+
+   private:
+    float (&sums_)[kStrips][kWide][4];
+    int j_;
+    float apart_[kApart ? kStrips : 1][kCount][4] = {};
+  };
 
   // Transposed, the registers of two right operands are those of one left: its row g is of even depth, g + 8 of odd,
   // and of depth q is row g of the weights, of q + 4 row g + 8. So ones go to even columns for the one, to odd for the
