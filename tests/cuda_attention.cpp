@@ -61,6 +61,12 @@ TEST_CASE("flash attention takes heads of every width, in several tiles", "[cuda
   }
 }
 
+// A map of 28 x 28: of one channel, and of more than a line of memory holds.
+TEST_CASE("sums over many tokens keep f32's digits in attention on tensor cores", "[cuda][attention]") {
+  for (const OpCase& c : {heads_of(1, 1, 1, 784, 784), heads_of(224, 1, 1, 784, 32), heads_of(224, 1, 1, 32, 784)})
+    for (const char* rung : {"wide", "flash"}) check_rung(rung, c, Dtype::f32, 5e-6);
+}
+
 TEST_CASE("attention on tensor cores rounds f32 to tf32 where that is allowed, and only there", "[cuda][attention]") {
   for (const OpCase& c : {heads_of(8, 2, 1, 70, 70), heads_of(17, 1, 2, 66, 34), heads_of(64, 1, 1, 20, 70),
                           heads_of(128, 1, 1, 70, 33), heads_of(256, 1, 1, 40, 70), heads_of(264, 1, 1, 20, 40)}) {

@@ -2,10 +2,11 @@
 
 // attention, rung flash: forward, on tensor cores (sm_80 and up), with no P in memory. Dao 2023, arXiv:2307.08691.
 //
-// Idea    a block keeps 64 queries of a head, 32 a warp up to 64 channels, else 16, and lets the keys and values go by
-//         in tiles: cp.async fetches the next while this one is multiplied. Scores never leave the registers: as they
-//         come out of one product they are an operand of the next. A warp's rows are its own, so their largest score
-//         and their sum need only four lanes. Results leave through shared memory, in whole 16 bytes.
+// Idea    a block keeps 64 queries of a head, 32 a warp up to 64 channels (f32: 32), else 16, and lets the keys and
+//         values go by in tiles: cp.async fetches the next while this one is multiplied. Scores never leave the
+//         registers: as they come out of one product they are an operand of the next. A warp's rows are its own, so
+//         their largest score and their sum need only four lanes. Results leave through shared memory, in whole 16
+//         bytes.
 //         Heads of 8 in bf16, half a sector of memory each, go two to a row of shared memory and to a block.
 //         A lane's places in tiles are worked out before the loop over keys, and a thread's in memory where they are
 //         few (tile.h).
@@ -20,8 +21,9 @@
 //         main loop's instructions at 64, 128 and 256 channels, tensor cores have .22, .29, .33 in bf16 and .24, .25,
 //         .26 in tf32 (`./run machine-code`; without the rescaling, which is rare: with it .20, .26, .25 and .22, .22,
 //         .20).
-// Tried   16 queries a warp up to 64 channels, too: .20 for .22 at 64, and in f32 .23 for .31. One head of 8 a block in
-//         bf16: half of every sector for nothing, 4.8x compulsory traffic. No count of blocks
+// Tried   16 queries a warp up to 64 channels, too: .20 for .22 at 64. f32's products with values added to what all
+//         tiles before have left: tensor cores cut off, and y is 1e-5 off at 784 keys, 4e-5 at 4096. One head of 8 a
+//         block in bf16: half of every sector for nothing, 4.8x compulsory traffic. No count of blocks
 //         in the launch bounds: ptxas aims at four and spills. Places worked out where they are needed: .07 instead of
 //         .18; even those worked out before, the compiler works out again unless told not to (ptx::kept), and so it
 //         does with a stage's offset: 14 to 50 additions a tile for sm_90a. Sums rescaled for every tile: 32 of 352

@@ -8,8 +8,8 @@ namespace stipple::cuda::flash {
 
 // kWidth: elements of a row in shared memory, what the channels of kHeadCount heads side by side are rounded up to.
 // With two heads, each has half the warps, and its own rows among those that stay; the other's columns there are zero.
-// A warp's rows are strips of 16, two where their sums are few: what it reads of a tile, and works out for it, serves
-// both. kWarpsOfRow: 2 where two warps share a strip, each with half the columns of its results.
+// A warp's rows are strips of 16, two where registers hold them (f32 is taken apart): what it reads of a tile, and works
+// out for it, serves both. kWarpsOfRow: 2 where two warps share a strip, each with half the columns of its results.
 template <typename P, int kWidth, int kHeadCount = 1, int kWarpsOfRow = 1>
 struct Blocking {
   using Precision = P;

@@ -193,6 +193,31 @@ class LeftColumns {
   OwnChunk<Rows> own_;
 };
 
+// Sums j to j + kCount - 1 of each strip, or what is to be added to them. Tensor cores cut off what they add to large
+// sums: so some steps of f32 are summed apart and added as f32 (multiply_of_many).
+template <typename Precision, int kStrips, int kCount, int kWide>
+class SumsApart {
+  static constexpr bool kApart = Precision::kParts > 1;
+
+ public:
+  __device__ SumsApart(float (&sums)[kStrips][kWide][4], int j) : sums_(sums), j_(j) {}
+  __device__ float (&sum(int strip, int i))[4] {
+    if constexpr (kApart) return apart_[strip][i];
+    return sums_[strip][j_ + i];
+  }
+  __device__ void add() {
+    if constexpr (kApart)
+#pragma unroll
+      for (int i = 0; i < kStrips * kCount * 4; ++i)
+        sums_[i / 4 / kCount][j_ + i / 4 % kCount][i % 4] += apart_[i / 4 / kCount][i / 4 % kCount][i % 4];
+  }
+
+ private:
+  float (&sums_)[kStrips][kWide][4];
+  int j_;
+  float apart_[kApart ? kStrips : 1][kCount][4] = {};
+};
+
 // sums += weights, kStrips times 16 x 8 kDeep as sums lie, times the columns of a tile's 8 kDeep rows.
 template <typename Precision, typename Rows>
 class ProductOfColumns {
@@ -237,8 +262,6 @@ class ProductOfColumns {
   }
 
  private:
-  // Sums over many tokens of products whose summands are exact would lose digits where tensor cores cut them off: so
-  // many steps of f32 are summed apart and added as f32 (multiply_of_many).
   static constexpr bool kApart = kParts > 1;
   static constexpr int kStepsApart = 4;
 
@@ -266,7 +289,7 @@ class ProductOfColumns {
     constexpr int kFragments = RightColumns<Rows>::kFragments;
 #pragma unroll
     for (int j = 0; j < kWide; j += kFragments) {
-      SumsApart<kStrips, kFragments, kWide> to(sums, j);
+      SumsApart<Precision, kStrips, kFragments, kWide> to(sums, j);
 #pragma unroll
       for (int step = 0; step < kSteps; ++step) {
         uint32_t some[kFragments][2];
@@ -291,7 +314,7 @@ class ProductOfColumns {
     constexpr int kFragments = Left::kFragments;
 #pragma unroll
     for (int j = 0; j < kWide; j += kFragments * 2) {
-      SumsApart<kStrips, kFragments * 2, kWide> to(sums, j);
+      SumsApart<Precision, kStrips, kFragments * 2, kWide> to(sums, j);
 #pragma unroll
       for (int step = 0; step < kSteps; ++step) {
         // Else the compiler reads on until registers spill.
@@ -315,30 +338,6 @@ class ProductOfColumns {
       to.add();
     }
   }
-
-  // sums[strip][j] to [j + kCount - 1], or what is to be added to them.
-  template <int kStrips, int kCount, int kWide>
-  class SumsApart {
-   public:
-    __device__ SumsApart(float (&sums)[kStrips][kWide][4], int j) : sums_(sums), j_(j) {}
-    __device__ float (&sum(int strip, int i))[4] {
-      if constexpr (kApart)
-        return apart_[strip][i];
-      else
-        return sums_[strip][j_ + i];
-    }
-    __device__ void add() {
-      if constexpr (kApart)
-#pragma unroll
-        for (int i = 0; i < kStrips * kCount * 4; ++i)
-          sums_[i / 4 / kCount][j_ + i / 4 % kCount][i % 4] += apart_[i / 4 / kCount][i / 4 % kCount][i % 4];
-    }
-
-   private:
-    float (&sums_)[kStrips][kWide][4];
-    int j_;
-    float apart_[kApart ? kStrips : 1][kCount][4] = {};
-  };
 
   // Transposed, the registers of two right operands are those of one left: its row g is of even depth, g + 8 of odd,
   // and of depth q is row g of the weights, of q + 4 row g + 8. So ones go to even columns for the one, to odd for the

@@ -14,7 +14,7 @@
 // Costs   S (and dP) in f32, P (and dS) in the tensors' dtype are written once and read once or twice: 512 channels a
 //         head make 128 multiply-adds of every element of S in memory, 8 channels only two.
 // Counted 100 % of ideal sectors and wavefronts (133 % where dk and dv of f32 leave), 3.4x compulsory traffic at 256
-//         tokens of 512 channels. Tensor cores: .27 to .28 of the main loop in bf16, .22 in f32; in tf32 .20, and .16
+//         tokens of 512 channels. Tensor cores: .27 to .28 of the main loop in bf16, .21 in f32; in tf32 .20, and .16
 //         where both operands' depth runs down their columns.
 // Tried   f32 read element by element, and places worked out where they are needed: half of those shares. No count of
 //         blocks in the launch bounds: ptxas aims at five for sm_90a and spills. Not tried: softmax in the first
@@ -139,28 +139,38 @@ class RightReader {
   OwnChunk<Rows> own_;
 };
 
-// sums += the product of a stage.
+// sums += the product of a stage. Of f32 some steps are summed apart, before tensor cores cut off too much (product.h).
 template <typename Precision, typename Left, typename Right>
-__device__ void multiply(float (&sums)[kSide / 8][4], const Left& read_left, std::byte* left_tile,
+__device__ void multiply(float (&sums)[1][kSide / 8][4], const Left& read_left, std::byte* left_tile,
                          const Right& read_right, std::byte* right_tile) {
+  constexpr int kAtOnce = Precision::kParts > 1 ? 4 : 1;
 #pragma unroll
-  for (int step = 0; step < 4; ++step) {
-    uint32_t raw[4], left[Precision::kParts][4];
-    read_left(raw, left_tile, step);
-    split<Precision>(left, raw);
+  for (int first = 0; first < 4; first += kAtOnce) {
+    uint32_t left[kAtOnce][Precision::kParts][4];
+#pragma unroll
+    for (int step = 0; step < kAtOnce; ++step) {
+      uint32_t raw[4];
+      read_left(raw, left_tile, first + step);
+      split<Precision>(left[step], raw);
+    }
 #pragma unroll
     for (int j = 0; j < kSide / 8; j += Right::kFragments) {
-      uint32_t some[Right::kFragments][2];
-      read_right(some, right_tile, step, j);
+      SumsApart<Precision, 1, Right::kFragments, kSide / 8> to(sums, j);
 #pragma unroll
-      for (int each = 0; each < Right::kFragments; ++each) {
-        uint32_t right[Precision::kParts][2];
-        if constexpr (Right::kRounded)
-          split_of_tile<Precision>(right, some[each]);
-        else
-          split<Precision>(right, some[each]);
-        Precision::multiply(sums[j + each], left, right);
+      for (int step = 0; step < kAtOnce; ++step) {
+        uint32_t some[Right::kFragments][2];
+        read_right(some, right_tile, first + step, j);
+#pragma unroll
+        for (int each = 0; each < Right::kFragments; ++each) {
+          uint32_t right[Precision::kParts][2];
+          if constexpr (Right::kRounded)
+            split_of_tile<Precision>(right, some[each]);
+          else
+            split<Precision>(right, some[each]);
+          Precision::multiply(to.sum(0, each), left[step], right);
+        }
       }
+      to.add();
     }
   }
 }
@@ -224,7 +234,7 @@ __global__ void __launch_bounds__(kProductThreads, 4)
   };
   const auto round = [&](const auto& operand, int i) { operand.template round<Precision>(stage(i) + kRightTile); };
   for (int i = 0; i < kStages - 1; ++i) fetch_stage(i);
-  float sums[kSide / 8][4] = {};
+  float sums[1][kSide / 8][4] = {};
   for (int i = 0; i < stages; ++i) {
     ptx::cp_async_wait<kStages - 2>();
     if (Right::kRounded) kTransposed ? round(left, i) : round(right, i);
@@ -234,7 +244,7 @@ __global__ void __launch_bounds__(kProductThreads, 4)
   }
   __syncthreads();
   const Tile<Out, kSide> results{shared};
-  put<kTransposed, Left, Right>(results, warp_first, sums);
+  put<kTransposed, Left, Right>(results, warp_first, sums[0]);
   __syncthreads();
   store<kSide, kProductThreads>(to[head].from_column(column), results, row);
 }
