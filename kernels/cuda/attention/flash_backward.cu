@@ -4,16 +4,17 @@
 //
 // Idea    two kernels, so that every sum is one warp's and comes in order. The first keeps queries and lets keys and
 //         values go by: dq. The second keeps keys and values and lets queries and dy go by, with scores transposed: dk
-//         and dv. Both make P again from q, k and lse; P and dS stay in registers, as operands of products. delta
-//         is dy y at first, and dq is made with it, while the first kernel sums dS over the keys, by one more product,
-//         with ones. What is left is taken back, delta += sum dS (P sums to one): the second kernel's rows of dS sum to
-//         zero as exactly as f32 can, and so do the gradients of biases of keys. Where all keys are one tile, dq has
-//         the better delta, too. dp is added to -delta, which so comes off for nothing; f32 would lose digits by it. tf32
+//         and dv. Both make P again from q, k and lse; P and dS stay in registers, as operands of products. delta is dy
+//         y at first, and dq is made with it, while the first kernel sums dS over the keys, by one more product, with
+//         ones. What is left is taken back, delta += sum dS (P sums to one): the second kernel's rows of dS sum to zero
+//         as exactly as f32 can, and so do the gradients of biases of keys. Where all keys are one tile, dq has the
+//         better delta, too. dp is added to -delta, which so comes off for nothing; f32 would lose digits by it. tf32
 //         is rounded once, where tiles lie, by the thread that has copied them. A warp has 32 rows up to 64 channels
-//         (f32: 32), else 16. Where 64 rows that stay would not fit shared memory, or their sums the registers, two warps
-//         share 16 of 32, and each sums half of the columns. Of f32, where taking rows apart is dear, each makes one of
-//         the two score products and they swap them; of bf16 each makes P and dS of half of the tile and hands them over
-//         as they are multiplied. With 16 rows a warp there is one stage, whose two tiles are fetched by turns.
+//         (f32: 32), else 16. Where 64 rows that stay would not fit shared memory, or their sums the registers, two
+//         warps share 16 of 32, and each sums half of the columns. Of f32, where taking rows apart is dear, each makes
+//         one of the two score products and they swap them; of bf16 each makes P and dS of half of the tile and hands
+//         them over as they are multiplied. With 16 rows a warp there is one stage, whose two tiles are fetched by
+//         turns.
 // Costs   seven products where one kernel with atomic sums would need five.
 // Counted 100 % of ideal sectors and wavefronts; dy is read twice by the first kernel (`stipple profile`). Eight warps
 //         a multiprocessor by registers and more, without spills; four by an A100's shared memory from rows of 512
