@@ -35,6 +35,16 @@ __device__ void multiply(float (&dp)[kStrips][kWide][4], const float (&p)[kStrip
     for (int i = 0; i < kWide * 4; ++i) dp[strip][i / 4][i % 4] *= p[strip][i / 4][i % 4];
 }
 
+// A warp's sums, times a factor, into the rows that stay, which it has read for the last time.
+template <typename Blocking, int kWide>
+__device__ void put_sums(const typename Blocking::Rows& to, const float (&sums)[Blocking::kStrips][kWide][4],
+                         float factor) {
+#pragma unroll
+  for (int strip = 0; strip < Blocking::kStrips; ++strip)
+    cuda::put_sums<typename Blocking::Precision>(to.from_column(Blocking::column()), Blocking::row(strip), sums[strip],
+                                                 {factor, factor});
+}
+
 // Two products with rows that stay: scores, and dp. kMostKept: registers for the rows of each.
 template <typename Blocking, int kMostKept>
 class ScoreProducts {

@@ -167,10 +167,9 @@ __global__ void __launch_bounds__(Blocking::kThreads, Blocking::kFewestBlocks)
   std::byte* shared = dynamic_shared<std::byte>();
   const Rows keys{shared}, values{shared + Blocking::kStayingBytes};
   const Tiles tile{shared + 2 * Blocking::kStayingBytes};  // queries first, dy second
-  std::byte *const of_queries = tile.at + Tiles::kBytes, *const room =
-                                                             of_queries + Tiles::kStages * Numbers<Blocking>::kBytes;
+  std::byte* const of_queries = tile.at + Tiles::kBytes;
+  std::byte* const room = of_queries + Tiles::kStages * Numbers<Blocking>::kBytes;
   const Place<Blocking> place(problem, tiles);
-  const int column = Blocking::column();
   QueryFetcher<Blocking> fetch_queries(place, q, dy, numbers, rows_of_all, of_queries);
   const ProductOfColumns<Precision, Rows> product_of_columns;
   fetch_staying<Blocking>(keys, place.key_rows(k), place.first);
@@ -188,10 +187,11 @@ __global__ void __launch_bounds__(Blocking::kThreads, Blocking::kFewestBlocks)
   float key_sums[kStrips][Blocking::kColumns / 8][4] = {}, value_sums[kStrips][Blocking::kColumns / 8][4] = {};
   float scores[kStrips][kOwn / 8][4], dp[kStrips][kOwn / 8][4];
   const auto multiply_columns = [&](auto& sums, const auto& weights, Weights which, const Rows& rows) {
+    const Rows own = rows.from_column(Blocking::column());
     if constexpr (kHandsOver<Blocking>)
-      handed_over.multiply(sums, which, product_of_columns, rows.from_column(column));
+      handed_over.multiply(sums, which, product_of_columns, own);
     else
-      product_of_columns(sums, weights, rows.from_column(column));
+      product_of_columns(sums, weights, own);
   };
   const auto multiply_queries = [&](int i) {
     set_to_zero(scores);
@@ -218,13 +218,9 @@ __global__ void __launch_bounds__(Blocking::kThreads, Blocking::kFewestBlocks)
   // A single key's share is one whatever its score, so its dk is zero; dP - delta is what the two kernels' sums of dP
   // were rounded to.
   const float of_scores = problem.keys == 1 ? 0 : problem.scale;
-  __syncwarp();  // rows are read by the warps that write them now, of a pair before they swapped
-#pragma unroll
-  for (int strip = 0; strip < kStrips; ++strip) {
-    const int row = Blocking::row(strip);
-    put_sums<Precision>(keys.from_column(column), row, key_sums[strip], {of_scores, of_scores});
-    put_sums<Precision>(values.from_column(column), row, value_sums[strip], {1, 1});
-  }
+  __syncwarp();  // rows are read by the warps that write them now, of a pair before they swapped or handed over
+  put_sums<Blocking>(keys, key_sums, of_scores);
+  put_sums<Blocking>(values, value_sums, 1);
   __syncthreads();
   if (dk) store_staying<Blocking>(place.key_rows(dk), keys, place.first);
   if (dv) store_staying<Blocking>(place.key_rows(dv), values, place.first);

@@ -199,10 +199,7 @@ __global__ void __launch_bounds__(Blocking::kThreads, Blocking::kFewestBlocks)
           {multiply_columns.total_of_row(rest[strip], 0), multiply_columns.total_of_row(rest[strip], 1)});
   if (!dq) return;
   __syncwarp();  // rows are read by the warps that write them now, of a pair before they swapped
-#pragma unroll
-  for (int strip = 0; strip < kStrips; ++strip)
-    put_sums<Precision>(queries.from_column(Blocking::column()), Blocking::row(strip), sums[strip],
-                        {problem.scale, problem.scale});
+  put_sums<Blocking>(queries, sums, problem.scale);
   __syncthreads();
   store_staying<Blocking>(place.query_rows(dq), queries, place.first);
 }
