@@ -94,7 +94,7 @@ BUGS = [
         FLASH, "attention_kernel", check=True),
     Bug("missing barrier: keys are fetched where others still read some", "attention/flash.h",
         "      __syncthreads();  // the second has come, and everybody is done with first(i)\n", "",
-        FLASH, "attention_kernel", check=True),
+        FLASH, "(attention|query_gradient)_kernel", check=True),
     Bug("missing barrier: queries are fetched where others still read some", "attention/flash.h",
         "      __syncthreads();  // everybody is done with the first tile\n", "",
         FLASH, "gradients?_kernel", check=True),

@@ -17,7 +17,8 @@
 // Costs   keys and values are fetched once for every 64 queries; heads are padded to 8 (bf16: 16), 32, 64, 128 or 256
 //         channels in shared memory.
 // Counted 100 % of ideal sectors and wavefronts, 2.5x compulsory traffic at 256 tokens (`stipple profile`). Eight warps
-//         a multiprocessor by registers, without spills; four by an A100's shared memory for rows of 1024 bytes. Of the
+//         a multiprocessor by registers, without spills; six by an A100's shared memory in tf32 at 64 channels, four
+//         for rows of 1024 bytes. Of the
 //         main loop's instructions at 64, 128 and 256 channels, tensor cores have .22, .29, .33 in bf16 and .24, .25,
 //         .26 in tf32 (`./run machine-code`; without the rescaling, which is rare: with it .20, .26, .25 and .22, .22,
 //         .20).
@@ -26,7 +27,7 @@
 //         block in bf16: half of every sector for nothing, 4.8x compulsory traffic. No count of blocks
 //         in the launch bounds: ptxas aims at four and spills. Places worked out where they are needed: .07 instead of
 //         .18; even those worked out before, the compiler works out again unless told not to (ptx::kept), and so it
-//         does with a stage's offset: 14 to 50 additions a tile for sm_90a. Sums rescaled for every tile: 32 of 352
+//         does with a stage's offset: 14 to 50 additions a tile for sm_90a. Sums rescaled for every tile: 64 of 639
 //         instructions. tf32 rounded in registers, all of it: .17. Rows of 1024 bytes in two warps and two stages: .19,
 //         and half a multiprocessor's tensor cores idle. Queries and keys left for the tensor cores to cut off, and a
 //         scale that makes up for it: more yet, but of numbers that are tf32 already nothing is cut off, and dq and dk
@@ -39,10 +40,10 @@ constexpr int keys_of_tile(int row_bytes) { return row_bytes <= 256 ? 64 : row_b
 
 constexpr int kMostKept = 32;  // registers for queries
 
-// Two stages of long rows would not fit the shared memory of small GPUs, or one block only an A100's.
+// Two stages of long rows would not fit the shared memory of small GPUs, or few blocks an A100's.
 template <typename Blocking>
 using Keys = Passing<Blocking, keys_of_tile(Blocking::kRowBytes),
-                     Blocking::kRowBytes >= 512 ? Fetching::by_turns : Fetching::ahead>;
+                     Blocking::kRowBytes * Blocking::kStrips >= 512 ? Fetching::by_turns : Fetching::ahead>;
 
 constexpr float kMostGrowth = 8;  // of scores, to base 2, before sums are rescaled
 

@@ -8,8 +8,9 @@ namespace stipple::cuda::flash {
 
 // kWidth: elements of a row in shared memory, what the channels of kHeadCount heads side by side are rounded up to.
 // With two heads, each has half the warps, and its own rows among those that stay; the other's columns there are zero.
-// A warp's rows are strips of 16, two where registers hold them (f32 is taken apart): what it reads of a tile, and works
-// out for it, serves both. kWarpsOfRow: 2 where two warps share a strip, each with half the columns of its results.
+// A warp's rows are strips of 16, two where registers hold them (f32 is taken apart): what it reads of a tile, and
+// works out for it, serves both. kWarpsOfRow: 2 where two warps share a strip, each with half the columns of its
+// results.
 template <typename P, int kWidth, int kHeadCount = 1, int kWarpsOfRow = 1>
 struct Blocking {
   using Precision = P;
@@ -79,7 +80,7 @@ class PassingFetcher {
   int64_t away_;
 };
 
-// Starts the copies of stage 0.
+// Starts the first copies: of stage 0, or of its first tile where its two are fetched by turns.
 template <typename Passing, typename Fetcher>
 __device__ void fetch_stage_0(const Passing& tile, Fetcher& fetch) {
   fetch.first(tile, 0);
@@ -154,7 +155,8 @@ struct Place {
     return rows(tensor, problem.keys);
   }
 
-  // The first token of a strip of a warp, and its head's first row of P in memory: -1 where there is no such head.
+  // The first token of a strip of a warp, and the number of its head's first row of P, [image][head][query]: -1 where
+  // there is no such head.
   __device__ int token_of(int strip) const { return first + Blocking::row(strip) % Blocking::kTokens; }
   __device__ int64_t warp_queries() const { return queries_of(Blocking::row() / Blocking::kTokens); }
   __device__ int64_t queries_of(int which) const {

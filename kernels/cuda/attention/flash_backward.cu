@@ -17,10 +17,10 @@
 //         turns.
 // Costs   seven products where one kernel with atomic sums would need five.
 // Counted 100 % of ideal sectors and wavefronts; dy is read twice by the first kernel (`stipple profile`). Eight warps
-//         a multiprocessor by registers and more, without spills; four by an A100's shared memory from rows of 512
-//         bytes on, but for dk and dv in bf16. Of the main loops' instructions at 64, 128 and 256 channels, tensor
-//         cores have .32, .38, .33 (dk, dv) and .30, .39, .42 (dq) in bf16, .33, .33, .24 and .32, .32, .22 in tf32
-//         (`./run machine-code`).
+//         a multiprocessor by registers and more, without spills; four by an A100's shared memory in tf32 at 64
+//         channels and from rows of 512 bytes on, but for dk and dv in bf16. Of the main loops' instructions at 64, 128
+//         and 256 channels, tensor cores have .32, .38, .33 (dk, dv) and .30, .39, .42 (dq) in bf16, .33, .33, .23 and
+//         .32, .32, .22 in tf32 (`./run machine-code`).
 // Tried   delta = dy y alone: where values have a mean of ten times their deviation, gradients of key biases are twelve
 //         times as far from zero. -delta taken off dp afterwards: 16 to 32 instructions a tile. (Of a single key dS is
 //         zero, but what dP is rounded to differs in the two kernels: there dk is set to zero. In f32, where values had

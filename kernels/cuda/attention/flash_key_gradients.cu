@@ -9,7 +9,7 @@ template <typename Blocking>
 using QueryTiles =
     Passing<Blocking, tokens_of_tile<Blocking>(), Blocking::kStrips == 1 ? Fetching::later_turns : Fetching::ahead>;
 
-// The numbers of the queries of a stage: of each -lse, and -delta of every two queries twice, as sums of theirs start.
+// The numbers of the queries of a stage: of each -lse, and -delta of every two queries twice, as four sums lie.
 template <typename Blocking>
 struct Numbers {
   static constexpr int kTokens = QueryTiles<Blocking>::kTokens, kCount = Blocking::kHeads * kTokens;
@@ -18,8 +18,8 @@ struct Numbers {
 
   __device__ explicit Numbers(std::byte* room, int i)
       : at(reinterpret_cast<float*>(room + ptx::kept(i % QueryTiles<Blocking>::kStages * kBytes))) {}
-  __device__ float* lse(int query) const { return at + query; }
-  __device__ float* delta(int query) const { return at + kCount + query * 2; }  // and the next query's; even
+  __device__ float* minus_lse(int query) const { return at + query; }
+  __device__ float* minus_delta(int query) const { return at + kCount + query * 2; }  // and the next query's; even
 };
 
 // Fetches queries and dy that go by, and the numbers of queries, one query's a thread: zero where there is no query,
@@ -46,11 +46,11 @@ class QueryFetcher : public PassingFetcher<Blocking, QueryTiles<Blocking>> {
     const int query = threadIdx.x;
     const int bytes = i * Own::kTokens + query % Own::kTokens < queries_ ? sizeof(float) : 0;
     if (query < Own::kCount) {
-      ptx::cp_async<sizeof(float)>(own.lse(query), lse_, bytes);
+      ptx::cp_async<sizeof(float)>(own.minus_lse(query), lse_, bytes);
 #pragma unroll
       for (int copy = 0; copy < 2; ++copy)  // half a warp writes first ones, half second ones: in other banks
-        ptx::cp_async<sizeof(float)>(own.delta(query / 2 * 2) + query % 2 + (query / 16 % 2 ^ copy) * 2, lse_ + rows_,
-                                     bytes);
+        ptx::cp_async<sizeof(float)>(own.minus_delta(query / 2 * 2) + query % 2 + (query / 16 % 2 ^ copy) * 2,
+                                     lse_ + rows_, bytes);
     }
     lse_ += Own::kTokens;
   }
@@ -64,10 +64,10 @@ class QueryFetcher : public PassingFetcher<Blocking, QueryTiles<Blocking>> {
 
 // Scores, transposed, become P.
 template <int kStrips, int kWide>
-__device__ void to_shares(float (&scores)[kStrips][kWide][4], const float* lse, float scale) {
+__device__ void to_shares(float (&scores)[kStrips][kWide][4], const float* minus_lse, float scale) {
 #pragma unroll
   for (int j = 0; j < kWide; ++j) {
-    const auto pair = load_vector<float2>(lse + j * 8);
+    const auto pair = load_vector<float2>(minus_lse + j * 8);
 #pragma unroll
     for (int i = 0; i < kStrips * 4; ++i) {
       float& score = scores[i / 4][j][i % 4];
@@ -200,14 +200,14 @@ __global__ void __launch_bounds__(Blocking::kThreads, Blocking::kFewestBlocks)
   const auto add_queries = [&](int i) {
     const Numbers<Blocking> own(of_queries, i);
     set_to_zero(dp);
-    if (kStartsAtDelta<Blocking>) take_delta_off<true>(dp, own.delta(query));
+    if (kStartsAtDelta<Blocking>) take_delta_off<true>(dp, own.minus_delta(query));
     if constexpr (kSwaps<Blocking>)
       multiply_rows(scores, dp, tile.first(i), tile.second(i));
     else
       multiply_rows.add_dp(dp, tile.second(i).from_row(first));
     __syncwarp();  // else, here and below, the compiler reads on until registers spill
-    if (!kStartsAtDelta<Blocking>) take_delta_off<false>(dp, own.delta(query));
-    to_shares(scores, own.lse(query), scale);
+    if (!kStartsAtDelta<Blocking>) take_delta_off<false>(dp, own.minus_delta(query));
+    to_shares(scores, own.minus_lse(query), scale);
     multiply(dp, scores);
     if (kStrips == 1) __syncwarp();
     if constexpr (kHandsOver<Blocking>) handed_over.put(scores, dp);

@@ -35,7 +35,7 @@
 // Measured on an H200, with tiles of 128 x 128 and channels before taps: 265 TFLOP/s in bf16 (64x32x32x128, k 128), 4.2
 //         TB/s from L2 (bench/results/gpu-h200-2026-11-26.md). As it stands here it has not been timed.
 // Counted in the widest tiles, tensor cores are .49 of the main loop's instructions in bf16 and .33 in tf32; for 64
-//         filters .45, .31 and in f32 .24, for 32 .32, .22, .20; with 1x1 filters .48 and .33 (`./run machine-code`,
+//         filters .45, .31 and in f32 .24, for 32 .32, .22, .20; with 1x1 filters .52 and .34 (`./run machine-code`,
 //         sm_80).
 // Tried   weights of the input gradient read as they lie, with transposing ldmatrix: tf32 has none. Pointers that move
 //         on with every stage, and that stay at x where nothing is copied. Warps of half as many sums: of tiles of 128

@@ -26,7 +26,7 @@
 //         model, blind to integer instructions, takes for time: whether it pays, a GPU has to say.
 // Measured on an H200, with tiles of 128 x 128: 278 TFLOP/s in bf16 (64x32x32x128, k 128), 4.3 TB/s from L2. As it
 //         stands here it has not been timed.
-// Counted at 128 filters, tensor cores are .43 of the main loop's instructions in bf16, .23 in tf32; at 64 .25 and .17,
+// Counted at 128 filters, tensor cores are .44 of the main loop's instructions in bf16, .23 in tf32; at 64 .25 and .17,
 //         and in f32 .21 (`./run machine-code`, sm_80).
 // Tried   atomic adds instead of partial sums: other bits in every run. Pixels found by every thread for itself, in
 //         each stage: by division, 16 tensor-core instructions among 752 of the main loop; by multiplications, 64 among

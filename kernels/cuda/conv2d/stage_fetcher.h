@@ -6,7 +6,7 @@
 #include "kernels/cuda/ptx.h"
 
 // How the tensor-core product of mma.cu fetches its stages: its pixels' windows and its filters, 64 bytes of depth of
-// each, in chunks of 16 bytes. A row of a tile is 4 chunks, and chunk c of row i lies at place c ^ (i / 2):
+// each, in chunks of 16 bytes. A row of a tile is 4 chunks, and chunk c of row i lies at place c ^ (i / 2) % 4:
 // the eight rows that ldmatrix reads at once then lie in eight different groups of banks.
 
 namespace stipple::cuda::mma {
