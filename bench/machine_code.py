@@ -95,7 +95,7 @@ def triton_rows() -> list[str]:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--build", type=Path, default=Path("build/cuda"), help="where ./run build cuda built")
-    arguments.add_argument("--search", action="store_true", help="look for Triton's best blocks instead (half an hour)")
+    arguments.add_argument("--search", action="store_true", help="look for Triton's best blocks instead (40 minutes)")
     given = arguments.parse_args()
     if not sass.find_tool("cuobjdump"):
         print("machine_code: cuobjdump is not here (CUDA toolkit, or Triton): the machine code is not looked at")

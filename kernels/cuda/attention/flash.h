@@ -1,5 +1,5 @@
 #pragma once
-#include "kernels/cuda/attention/product.h"
+#include "kernels/cuda/attention/product_of_columns.h"
 #include "kernels/cuda/attention/rungs.h"
 
 // What forward and backward pass of rung flash have in common: blocks of tokens that stay, and blocks that go by.

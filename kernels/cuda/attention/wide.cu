@@ -8,7 +8,7 @@
 // Idea    every product of attention.h is of one kind: 64 x 64 results a block, 16 rows a warp; depth goes by in stages
 //         of 128 bytes, of which cp.async fetches two ahead. Depth runs along the rows of an operand, as in q k^T, or
 //         down its columns, as in P v and dS^T q: there bf16 is transposed by ldmatrix, f32 read two or four
-//         columns at once; P v and dS k of f32 are made transposed (product.h).
+//         columns at once; P v and dS k of f32 are made transposed (product_of_columns.h).
 //         Between them, a warp makes a row of S to P, or rows of S and dP to P and dS, with the mean of dP under P
 //         taken off exactly: see the naive rung.
 // Costs   S (and dP) in f32, P (and dS) in the tensors' dtype are written once and read once or twice: 512 channels a
@@ -211,7 +211,7 @@ __global__ void __launch_bounds__(kProductThreads, 4)
     product_kernel(Heads<Out> to, Heads<const typename Precision::Element> left_heads,
                    Heads<const typename Precision::Element> right_heads) {
   using T = typename Precision::Element;
-  // Columns of f32 are better read as left operand (product.h): to^T = right^T left^T.
+  // Columns of f32 are better read as left operand (product_of_columns.h): to^T = right^T left^T.
   constexpr bool kTransposed = std::is_same_v<T, float> && kLeft == Depth::along && kRight == Depth::down;
   using Left = LeftReader<T, kTransposed ? kRight : kLeft>;
   using Right = RightReader<T, kTransposed ? kLeft : kRight>;
